@@ -1,0 +1,309 @@
+"""Admission: the list of steps that an event goes through, whether it came by HTTP or from a log file.
+
+A step returns the event, or Dropped with the reason. A dropped event is still an Event: it travels the same road to the
+store, where the ledger counts it, with nothing left in it that tells of a person.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from footfall.enrich.bot import is_bot
+from footfall.enrich.client import ClientInfo, client_of
+from footfall.enrich.place import Place, Places
+from footfall.enrich.source import is_spam_referrer, source_of
+from footfall.event import DropReason, Event, key_of, new_id
+from footfall.sites import Sites
+from footfall.visitor import DAY_MS, Salts, daily_visitor_id, user_visitor_id
+
+USER_AGENT_CHARS_MAX = 1_024
+"""A user agent is cut to this. It is only looked up and hashed, never kept."""
+
+
+class Incoming(msgspec.Struct, kw_only=True, gc=False):
+    """What a dialect understood of one event: valid, within the limits of event.py, and nothing looked up yet."""
+
+    site_id: str
+    name: str
+    path: str = "/"
+    """As it was sent: relative, or a full URL."""
+    user_id: str = ""
+    occurred_at_ms: int | None = None
+    """None: when it was received."""
+    event_id: str = ""
+    referrer: str = ""
+    title: str = ""
+    hostname: str = ""
+    screen: str = ""
+    language: str = ""
+    props: dict[str, str] = {}
+    revenue: Decimal | None = None
+    currency: str = ""
+    interactive: bool = True
+    import_id: str = ""
+
+
+class Origin(msgspec.Struct, gc=False):
+    """Where events came from. In memory only: never queued, stored or logged, and its repr says nothing.
+
+    All events of one request share one, so that what depends on the sender alone is looked up once.
+    """
+
+    ip: str
+    """Empty where it is not known."""
+    user_agent: str
+    received_at_ms: int
+    has_key: bool = False
+    """The sender showed a key with the ingest scope: a server, so that a missing user agent says nothing."""
+    is_bot: bool | None = None
+    client: ClientInfo | None = None
+    place: Place | None = None
+    visitor: tuple[str, int, int] = ("", -1, 0)
+    """Site, day and the visitor id that they gave last."""
+
+    def __repr__(self) -> str:
+        return "Origin(...)"
+
+
+class Dropped(NamedTuple):
+    """A valid event that is not counted."""
+
+    reason: DropReason
+
+
+class Page(NamedTuple):
+    """What the sender's `path` says."""
+
+    hostname: str
+    """Lower case, without port; empty for a relative path."""
+    path: str
+    query: str
+    """What the source is read from; never stored."""
+
+
+class Arrival(msgspec.Struct, gc=False):
+    """What the steps may look at besides the event. *query* is the page's, and is not kept."""
+
+    origin: Origin
+    query: str
+    sites: Sites
+    salts: Salts
+    places: Places
+
+
+CLICK_IDS = frozenset(
+    "gclid gclsrc gbraid wbraid dclid srsltid fbclid igshid msclkid ttclid twclid li_fat_id yclid ysclid epik sccid "
+    "rdt_cid irclickid mc_cid mc_eid _hsenc _hsmi vero_id wickedid oly_anon_id oly_enc_id mkt_tok".split()
+)
+"""Parameters that mark one click or one recipient. They name a person sooner than a page, so no path keeps them."""
+
+_FULL_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^?#]*)(?:\?([^#]*))?")
+
+
+def is_campaign_parameter(pair: str) -> bool:
+    """True for one `name=value` of a query string that tells how the visitor came, not which page it is."""
+    name = pair.partition("=")[0].lower()
+    return name.startswith("utm_") or name in CLICK_IDS
+
+
+def split_page(sent: str) -> Page:
+    """Split what a sender calls its path.
+
+    A relative path is kept as sent, but for campaign parameters. A full URL gives hostname and path; its query only
+    tells the source, for search words and tokens in it are nobody's page, and its fragment is left out. Nothing: "/".
+    """
+    if "://" in sent and (url := _FULL_URL.match(sent)):
+        host = url[1].rpartition("@")[2]
+        host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+        return Page(host.lower(), url[2] or "/", url[3] or "")
+    if "?" not in sent:
+        return Page("", sent or "/", "")
+    before, _, rest = sent.partition("?")
+    query, hash_sign, fragment = rest.partition("#")
+    pairs = query.split("&")
+    kept = [pair for pair in pairs if not is_campaign_parameter(pair)]
+    if len(kept) == len(pairs):
+        return Page("", sent, query)
+    path = (before or "/") + ("?" if kept else "") + "&".join(kept) + hash_sign + fragment
+    return Page("", path, query)
+
+
+Step = Callable[[Event, Arrival], "Event | Dropped"]
+
+
+def refuse_unknown_site(event: Event, arrival: Arrival) -> Event | Dropped:
+    """Nobody collects for this site, and AUTO_CREATE_SITES is off or there are too many."""
+    return Dropped(DropReason.UNKNOWN_SITE) if arrival.sites.known(event.site_id) is None else event
+
+
+def drop_bot(event: Event, arrival: Arrival) -> Event | Dropped:
+    """Programs that visit pages, by their user agent; whoever names its user speaks for a person and passes.
+
+    Every browser says what it is. So nothing at all is a program too, unless it showed a key: then it is a server
+    that tells of its own events, and the header that it leaves out would only have named its HTTP library.
+    """
+    if event.user_id:
+        return event
+    origin = arrival.origin
+    if origin.is_bot is None:
+        origin.is_bot = is_bot(origin.user_agent) if origin.user_agent else not origin.has_key
+    return Dropped(DropReason.BOT) if origin.is_bot else event
+
+
+def drop_spam_referrer(event: Event, _: Arrival) -> Event | Dropped:
+    """Visits that never were, made to put a link into somebody's report."""
+    return Dropped(DropReason.SPAM_REFERRER) if event.referrer and is_spam_referrer(event.referrer) else event
+
+
+def name_visitor(event: Event, arrival: Arrival) -> Event:
+    """Who: for ever by user id, else for a day. The day is that on which it happened, not that on which it was sent."""
+    if event.user_id:
+        event.visitor_id = user_visitor_id(event.site_id, event.user_id)
+        return event
+    origin = arrival.origin
+    day = event.occurred_at_ms // DAY_MS
+    last_site, last_day, visitor_id = origin.visitor
+    if last_day != day or last_site != event.site_id:
+        salt = arrival.salts.known(day)
+        if salt is None:
+            raise LookupError("the salt of the event's day: await Admission.prepare first")
+        visitor_id = daily_visitor_id(salt, event.site_id, origin.ip, origin.user_agent)
+        origin.visitor = (event.site_id, day, visitor_id)
+    event.visitor_id = visitor_id
+    return event
+
+
+def name_source(event: Event, arrival: Arrival) -> Event:
+    """Where the visitor came from. The referrer is kept without its query."""
+    if not event.referrer and not arrival.query:
+        event.channel = _DIRECT.channel
+        event.source = _DIRECT.source
+        return event
+    found = source_of(event.referrer, arrival.query, event.hostname)
+    event.referrer = found.referrer
+    event.source = found.source
+    event.channel = found.channel
+    event.utm_source = found.utm_source
+    event.utm_medium = found.utm_medium
+    event.utm_campaign = found.utm_campaign
+    event.utm_content = found.utm_content
+    event.utm_term = found.utm_term
+    event.click_id = found.click_id
+    return event
+
+
+def name_client(event: Event, arrival: Arrival) -> Event:
+    """Browser, system and device."""
+    client = arrival.origin.client
+    if client is None:
+        client = arrival.origin.client = client_of(arrival.origin.user_agent)
+    event.browser = client.browser
+    event.browser_version = client.browser_version
+    event.os = client.os
+    event.os_version = client.os_version
+    event.device = client.device
+    return event
+
+
+def name_place(event: Event, arrival: Arrival) -> Event:
+    """Country, and region and city where the database knows them."""
+    place = arrival.origin.place
+    if place is None:
+        place = arrival.origin.place = arrival.places.of(arrival.origin.ip)
+    event.country = place.country
+    event.region = place.region
+    event.city = place.city
+    return event
+
+
+STEPS: tuple[Step, ...] = (
+    refuse_unknown_site,
+    drop_bot,
+    drop_spam_referrer,
+    name_visitor,
+    name_source,
+    name_client,
+    name_place,
+)
+
+_DIRECT = source_of("", "", "")
+
+
+class Admission:
+    """The steps, with what they look things up in."""
+
+    def __init__(self, sites: Sites, salts: Salts, places: Places) -> None:
+        self._sites = sites
+        self._salts = salts
+        self._places = places
+
+    def is_ready(self, incoming: Incoming, origin: Origin) -> bool:
+        """True where `admit` has at hand all that it needs for this event."""
+        if self._sites.known(incoming.site_id) is None:
+            return False
+        return bool(incoming.user_id) or self._salts.known(_day(incoming, origin)) is not None
+
+    async def prepare(self, incoming: Incoming, origin: Origin) -> None:
+        """Fetch what `admit` needs for this event. Raises Unavailable when the registry is down.
+
+        Call `admit` at once afterwards, without another await between: what was fetched is kept in bounded caches.
+        """
+        site = self._sites.known(incoming.site_id) or await self._sites.resolve(incoming.site_id)
+        if site is not None and not incoming.user_id:
+            await self._salts.load(_day(incoming, origin))
+
+    def admit(self, incoming: Incoming, origin: Origin) -> Event:
+        """The event, named and enriched; or, with its drop_reason set, what the ledger needs of a dropped one."""
+        page = split_page(incoming.path)
+        at_ms = incoming.occurred_at_ms
+        event = Event(
+            new_id(),
+            key_of(incoming.site_id, incoming.event_id) if incoming.event_id else b"",
+            incoming.site_id,
+            incoming.name,
+            origin.received_at_ms if at_ms is None else at_ms,
+            origin.received_at_ms,
+            0,
+            incoming.user_id,
+            incoming.hostname or page.hostname,
+            page.path,
+            incoming.title,
+            incoming.referrer,
+        )
+        event.language = incoming.language
+        event.screen = incoming.screen
+        event.props = incoming.props
+        event.revenue = incoming.revenue
+        event.currency = incoming.currency
+        event.interactive = incoming.interactive
+        event.import_id = incoming.import_id
+        arrival = Arrival(origin, page.query, self._sites, self._salts, self._places)
+        for step in STEPS:
+            outcome = step(event, arrival)
+            if isinstance(outcome, Dropped):
+                return _only_for_the_ledger(event, outcome.reason)
+        return event
+
+
+def _day(incoming: Incoming, origin: Origin) -> int:
+    at_ms = incoming.occurred_at_ms
+    return (origin.received_at_ms if at_ms is None else at_ms) // DAY_MS
+
+
+def _only_for_the_ledger(event: Event, reason: DropReason) -> Event:
+    """Which site lost what, when and why. Nothing of who: a dropped event is not analysed, so nobody needs it."""
+    return Event(
+        event.id,
+        event.key,
+        event.site_id,
+        event.name,
+        event.occurred_at_ms,
+        event.received_at_ms,
+        0,
+        path=event.path,
+        drop_reason=reason,
+        import_id=event.import_id,
+    )
