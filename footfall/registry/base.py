@@ -73,7 +73,11 @@ class Registry(Protocol):
         ...
 
     async def save_key(self, key: Key) -> None:
-        """Create or replace; also how its last use is noted."""
+        """Create or replace."""
+        ...
+
+    async def note_use(self, key_id: str, used_at_ms: int) -> None:
+        """Set the last use of a key; nothing where there is none, so that a key revoked meanwhile stays revoked."""
         ...
 
     async def delete_key(self, key_id: str) -> bool:
@@ -83,9 +87,9 @@ class Registry(Protocol):
     async def salt(self, day: date) -> bytes:
         """The salt of that UTC day, SALT_BYTES random bytes, the same for every process that asks.
 
-        Made at the first asking. The salt of today (and of tomorrow, for clocks that differ) is destroyed an hour after its day
-        has ended; that of a day in the past, which only imports and backdated events ask for, 24 hours after it was made.
-        Destroyed means overwritten in the file, not only unlinked.
+        Made at the first asking. The salt of today (and of tomorrow, for clocks that differ) is destroyed an hour after
+        its day has ended; that of any other day, which only imports and backdated events ask for, 24 hours after it was
+        made. Destroyed means overwritten in the file, not only unlinked; who asks afterwards gets a new one.
         """
         ...
 
