@@ -1,4 +1,4 @@
-"""Who: a visitor id made of the user id, or of address and user agent under a random salt that is destroyed after its day.
+"""Who: a visitor id made of the user id, or of address and user agent under a random salt that lives as long as its day.
 
 Nothing here is stored but the resulting 64 bits: with its salt gone, an id can not be led back to an address.
 """
@@ -73,7 +73,7 @@ class Salts:
         return None
 
     async def load(self, day: int) -> bytes:
-        """The salt of *day*, asked of the registry where it is not at hand. Raises Unavailable with the registry down."""
+        """The salt of *day*, asked of the registry where it is not at hand. Raises Unavailable when that is down."""
         salt = self.known(day)
         if salt is not None:
             return salt

@@ -16,6 +16,7 @@ from footfall.enrich.client import ClientInfo, client_of
 from footfall.enrich.place import Place, Places
 from footfall.enrich.source import is_spam_referrer, source_of
 from footfall.event import DropReason, Event, key_of, new_id
+from footfall.registry.base import Site
 from footfall.sites import Sites
 from footfall.visitor import DAY_MS, Salts, daily_visitor_id, user_visitor_id
 
@@ -84,19 +85,54 @@ class Page(NamedTuple):
     """What the source is read from; never stored."""
 
 
+class Known(NamedTuple):
+    """What had to be asked for before an event can be admitted."""
+
+    site: Site | None
+    """None: nobody collects for this site."""
+    salt: bytes
+    """Of the event's day; empty where no salt is needed, because the user is named or the site unknown."""
+
+
 class Arrival(msgspec.Struct, gc=False):
     """What the steps may look at besides the event. *query* is the page's, and is not kept."""
 
     origin: Origin
     query: str
-    sites: Sites
-    salts: Salts
+    known: Known
     places: Places
 
 
 CLICK_IDS = frozenset(
-    "gclid gclsrc gbraid wbraid dclid srsltid fbclid igshid msclkid ttclid twclid li_fat_id yclid ysclid epik sccid "
-    "rdt_cid irclickid mc_cid mc_eid _hsenc _hsmi vero_id wickedid oly_anon_id oly_enc_id mkt_tok".split()
+    {
+        "_hsenc",
+        "_hsmi",
+        "dclid",
+        "epik",
+        "fbclid",
+        "gbraid",
+        "gclid",
+        "gclsrc",
+        "igshid",
+        "irclickid",
+        "li_fat_id",
+        "mc_cid",
+        "mc_eid",
+        "mkt_tok",
+        "msclkid",
+        "oly_anon_id",
+        "oly_enc_id",
+        "rdt_cid",
+        "sccid",
+        "srsltid",
+        "ttclid",
+        "twclid",
+        "vero_id",
+        "wbraid",
+        "wickedid",
+        "yclid",
+        "ysclid",
+    }
 )
 """Parameters that mark one click or one recipient. They name a person sooner than a page, so no path keeps them."""
 
@@ -136,7 +172,7 @@ Step = Callable[[Event, Arrival], "Event | Dropped"]
 
 def refuse_unknown_site(event: Event, arrival: Arrival) -> Event | Dropped:
     """Nobody collects for this site, and AUTO_CREATE_SITES is off or there are too many."""
-    return Dropped(DropReason.UNKNOWN_SITE) if arrival.sites.known(event.site_id) is None else event
+    return Dropped(DropReason.UNKNOWN_SITE) if arrival.known.site is None else event
 
 
 def drop_bot(event: Event, arrival: Arrival) -> Event | Dropped:
@@ -167,10 +203,7 @@ def name_visitor(event: Event, arrival: Arrival) -> Event:
     day = event.occurred_at_ms // DAY_MS
     last_site, last_day, visitor_id = origin.visitor
     if last_day != day or last_site != event.site_id:
-        salt = arrival.salts.known(day)
-        if salt is None:
-            raise LookupError("the salt of the event's day: await Admission.prepare first")
-        visitor_id = daily_visitor_id(salt, event.site_id, origin.ip, origin.user_agent)
+        visitor_id = daily_visitor_id(arrival.known.salt, event.site_id, origin.ip, origin.user_agent)
         origin.visitor = (event.site_id, day, visitor_id)
     event.visitor_id = visitor_id
     return event
@@ -240,22 +273,24 @@ class Admission:
         self._salts = salts
         self._places = places
 
-    def is_ready(self, incoming: Incoming, origin: Origin) -> bool:
-        """True where `admit` has at hand all that it needs for this event."""
-        if self._sites.known(incoming.site_id) is None:
-            return False
-        return bool(incoming.user_id) or self._salts.known(_day(incoming, origin)) is not None
+    def known(self, incoming: Incoming, origin: Origin) -> Known | None:
+        """What `admit` needs for this event, if all of it is at hand; None: `prepare` it."""
+        site = self._sites.known(incoming.site_id)
+        if site is None:
+            return None
+        if incoming.user_id:
+            return Known(site, b"")
+        salt = self._salts.known(_day(incoming, origin))
+        return None if salt is None else Known(site, salt)
 
-    async def prepare(self, incoming: Incoming, origin: Origin) -> None:
-        """Fetch what `admit` needs for this event. Raises Unavailable when the registry is down.
-
-        Call `admit` at once afterwards, without another await between: what was fetched is kept in bounded caches.
-        """
+    async def prepare(self, incoming: Incoming, origin: Origin) -> Known:
+        """Fetch what `admit` needs for this event. Raises Unavailable when the registry is down."""
         site = self._sites.known(incoming.site_id) or await self._sites.resolve(incoming.site_id)
-        if site is not None and not incoming.user_id:
-            await self._salts.load(_day(incoming, origin))
+        if site is None or incoming.user_id:
+            return Known(site, b"")
+        return Known(site, await self._salts.load(_day(incoming, origin)))
 
-    def admit(self, incoming: Incoming, origin: Origin) -> Event:
+    def admit(self, incoming: Incoming, origin: Origin, known: Known) -> Event:
         """The event, named and enriched; or, with its drop_reason set, what the ledger needs of a dropped one."""
         page = split_page(incoming.path)
         at_ms = incoming.occurred_at_ms
@@ -280,7 +315,7 @@ class Admission:
         event.currency = incoming.currency
         event.interactive = incoming.interactive
         event.import_id = incoming.import_id
-        arrival = Arrival(origin, page.query, self._sites, self._salts, self._places)
+        arrival = Arrival(origin, page.query, known, self._places)
         for step in STEPS:
             outcome = step(event, arrival)
             if isinstance(outcome, Dropped):
