@@ -88,9 +88,16 @@ def _text(raw: str) -> str:
 
 def _bool(raw: str) -> bool:
     try:
-        return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}[
-            raw.lower()
-        ]
+        return {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }[raw.lower()]
     except KeyError:
         raise ValueError(raw) from None
 
@@ -145,15 +152,25 @@ _BOOL = "true or false"
 _SIZE_MAX = 2**62
 
 VARIABLES: dict[str, Variable] = {
-    "HOST": Variable(_text, "an address or a name", "where to listen; anything but loopback closes the door of AUTH=auto"),
+    "HOST": Variable(
+        _text, "an address or a name", "where to listen; anything but loopback closes the door of AUTH=auto"
+    ),
     "PORT": Variable(_int(1, 65_535), "1 to 65535", "where to listen"),
     "DATA_DIR": Variable(Path, "a folder", "the embedded queue, registry and store"),
-    "FSYNC": Variable(_bool, _BOOL, "an accepted event also survives a power cut; false: only a crash of our processes"),
+    "FSYNC": Variable(
+        _bool, _BOOL, "an accepted event also survives a power cut; false: only a crash of our processes"
+    ),
     "MONGODB_URI": Variable(
-        _url("mongodb", "mongodb+srv"), "mongodb://...", "events, daily statistics and the registry live in MongoDB", secret=True
+        _url("mongodb", "mongodb+srv"),
+        "mongodb://...",
+        "events, daily statistics and the registry live in MongoDB",
+        secret=True,
     ),
     "CLICKHOUSE_URL": Variable(
-        _url("http", "https", "clickhouse", "clickhouses"), "http://...", "events live in a ClickHouse server or cluster", secret=True
+        _url("http", "https", "clickhouse", "clickhouses"),
+        "http://...",
+        "events live in a ClickHouse server or cluster",
+        secret=True,
     ),
     "REDIS_HOST": Variable(_text, "an address or a name", "the queue is BullMQ on Redis or Valkey"),
     "REDIS_PORT": Variable(_int(1, 65_535), "1 to 65535", "its port"),
@@ -161,7 +178,9 @@ VARIABLES: dict[str, Variable] = {
     "REDIS_TLS": Variable(_bool, _BOOL, "connect with TLS"),
     "REDIS_CLUSTER": Variable(_bool, _BOOL, "it is a Redis Cluster"),
     "USE_SQS": Variable(_bool, _BOOL, "the queue is Amazon SQS; wins over Redis"),
-    "SQS_QUEUE_URL": Variable(_url("http", "https"), "https://...", "the SQS queue; without it, QUEUE_NAME is looked up or created"),
+    "SQS_QUEUE_URL": Variable(
+        _url("http", "https"), "https://...", "the SQS queue; without it, QUEUE_NAME is looked up or created"
+    ),
     "AWS_REGION": Variable(_text, "a region, eu-central-1 for one", "where SQS and CloudWatch are"),
     "AWS_ENDPOINT_URL": Variable(_url("http", "https"), "http://...", "another endpoint, LocalStack for one"),
     "QUEUE_NAME": Variable(_queue_name, "1 to 80 of A-Z a-z 0-9 _ -", "BullMQ queue name, SQS queue name"),
@@ -174,14 +193,20 @@ VARIABLES: dict[str, Variable] = {
     "AUTH": Variable(_one_of(AuthMode), "auto, on or off", "who may read and administer"),
     "AUTO_CREATE_SITES": Variable(_bool, _BOOL, "an event for an unknown site_id creates the site; false drops it"),
     "CORS_ORIGINS": Variable(
-        _origins, "* or origins like https://example.org, with commas", "who may read the ingestion answer from a browser"
+        _origins,
+        "* or origins like https://example.org, with commas",
+        "who may read the ingestion answer from a browser",
     ),
     "TRUSTED_PROXIES": Variable(
-        _networks, "addresses or CIDRs, with commas", "whose X-Forwarded-For, X-Forwarded-Proto and Forwarded headers are believed"
+        _networks,
+        "addresses or CIDRs, with commas",
+        "whose X-Forwarded-For, X-Forwarded-Proto and Forwarded headers are believed",
     ),
     "RATE_LIMIT_ADDRESS": Variable(_int(0, _SIZE_MAX), "0 or more", "events per minute from one address; 0: no limit"),
     "RATE_LIMIT_SITE": Variable(_int(0, _SIZE_MAX), "0 or more", "events per minute for one site; 0: no limit"),
-    "GEOIP_DATABASE": Variable(Path, "an .mmdb file", "a MaxMind database for country, region and city instead of the built-in countries"),
+    "GEOIP_DATABASE": Variable(
+        Path, "an .mmdb file", "a MaxMind database for country, region and city instead of the built-in countries"
+    ),
     "STORE_MEMORY_BYTES": Variable(
         _int(100_000_000, _SIZE_MAX), "100000000 or more", "memory the embedded engine may use, all queries together"
     ),
