@@ -87,6 +87,11 @@ class SqliteRegistry:
         self._clock = threading.Thread(target=self._keep_time, name="footfall-registry-clock", daemon=True)
         self._clock.start()
 
+    @classmethod
+    async def open(cls, path: Path, *, now: Callable[[], int] = _wall_ms) -> "SqliteRegistry":
+        """The same, without holding up the loop."""
+        return await asyncio.to_thread(cls, path, now=now)
+
     # -- the port
 
     async def ensure_site(self, site_id: str) -> Site | None:
