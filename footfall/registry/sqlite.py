@@ -110,9 +110,7 @@ class SqliteRegistry:
         await self._run(lambda: self._save_key(key))
 
     async def note_use(self, key_id: str, used_at_ms: int) -> None:
-        await self._run(
-            lambda: self._write("UPDATE keys SET last_used_at_ms = ? WHERE id = ?", (used_at_ms, key_id), quiet=True)
-        )
+        await self._run(lambda: self._write("UPDATE keys SET last_used_at_ms = ? WHERE id = ?", (used_at_ms, key_id)))
 
     async def delete_key(self, key_id: str) -> bool:
         return await self._run(lambda: self._write("DELETE FROM keys WHERE id = ?", (key_id,)) > 0)
