@@ -31,7 +31,11 @@ class Unauthorized(FootfallError):
 
 
 class Forbidden(FootfallError):
-    """We know who is asking, and they may not."""
+    """We know who is asking, and they may not; *faults* names the fields that need more, where there are any."""
+
+    def __init__(self, message: str = "", *faults: Fault) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class NotFound(FootfallError):
@@ -98,7 +102,8 @@ def error_body(error: FootfallError) -> ErrorBody:
     """The body that tells a client about *error*."""
     if isinstance(error, Invalid):
         return ErrorBody(success=False, error="Validation failed", details=error.faults)
-    return ErrorBody(success=False, error=str(error))
+    details = error.faults if isinstance(error, Forbidden) else ()
+    return ErrorBody(success=False, error=str(error), details=details)
 
 
 def error_headers(error: FootfallError) -> dict[str, str]:

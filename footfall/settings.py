@@ -16,6 +16,10 @@ from footfall.errors import Misconfigured
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+RATE_LIMIT_ADDRESS_DEFAULT = 6_000
+RATE_LIMIT_SITE_DEFAULT = 600_000
+
+
 class AuthMode(StrEnum):
     """Who may read: see CONTRACT "Who may do what"."""
 
@@ -61,8 +65,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auto_create_sites: bool = True
     cors_origins: tuple[str, ...] = ("*",)
     trusted_proxies: tuple[Network, ...] = ()
-    rate_limit_address: int = 6_000
-    rate_limit_site: int = 600_000
+    rate_limit_address: int | None = None
+    """None: RATE_LIMIT_ADDRESS_DEFAULT, and no limit for what this machine sends to itself."""
+    rate_limit_site: int | None = None
+    """None: RATE_LIMIT_SITE_DEFAULT, and no limit for what this machine sends to itself."""
     geoip_database: Path | None = None
 
     store_memory_bytes: int = 1_000_000_000
@@ -202,8 +208,16 @@ VARIABLES: dict[str, Variable] = {
         "addresses or CIDRs, with commas",
         "whose X-Forwarded-For, X-Forwarded-Proto and Forwarded headers are believed",
     ),
-    "RATE_LIMIT_ADDRESS": Variable(_int(0, _SIZE_MAX), "0 or more", "events per minute from one address; 0: no limit"),
-    "RATE_LIMIT_SITE": Variable(_int(0, _SIZE_MAX), "0 or more", "events per minute for one site; 0: no limit"),
+    "RATE_LIMIT_ADDRESS": Variable(
+        _int(0, _SIZE_MAX),
+        "0 or more",
+        f"events per minute from one address; 0: no limit; unset: {RATE_LIMIT_ADDRESS_DEFAULT}, this machine none",
+    ),
+    "RATE_LIMIT_SITE": Variable(
+        _int(0, _SIZE_MAX),
+        "0 or more",
+        f"events per minute for one site; 0: no limit; unset: {RATE_LIMIT_SITE_DEFAULT}, this machine none",
+    ),
     "GEOIP_DATABASE": Variable(
         Path, "an .mmdb file", "a MaxMind database for country, region and city instead of the built-in countries"
     ),

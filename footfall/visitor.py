@@ -1,4 +1,4 @@
-"""Who: a visitor id made of the user id, or of address and user agent under a random salt that lives as long as its day.
+"""Who: a visitor id made of the user id, or of address and user agent under a random salt that lives a day.
 
 Nothing here is stored but the resulting 64 bits: with its salt gone, an id can not be led back to an address.
 """

@@ -13,6 +13,7 @@ import msgspec
 
 from footfall.enrich.bot import is_bot
 from footfall.enrich.client import ClientInfo, client_of
+from footfall.enrich.data.sources import CLICKS
 from footfall.enrich.place import Place, Places
 from footfall.enrich.source import is_spam_referrer, source_of
 from footfall.event import DropReason, Event, key_of, new_id
@@ -24,7 +25,18 @@ USER_AGENT_CHARS_MAX = 1_024
 """A user agent is cut to this. It is only looked up and hashed, never kept."""
 
 
-class Incoming(msgspec.Struct, kw_only=True, gc=False):
+class Override(msgspec.Struct, frozen=True, gc=False):
+    """For whom a server sends, where it says so: in place of its own address and user agent. In memory only."""
+
+    ip: str
+    """A valid address, or empty for that of the request."""
+    user_agent: str
+
+    def __repr__(self) -> str:
+        return "Override(...)"
+
+
+class Incoming(msgspec.Struct, gc=False):
     """What a dialect understood of one event: valid, within the limits of event.py, and nothing looked up yet."""
 
     site_id: str
@@ -45,6 +57,8 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     currency: str = ""
     interactive: bool = True
     import_id: str = ""
+    override: Override | None = None
+    """Whoever calls `admit` sees to it: that the sender may, and that the Origin is made of it."""
 
 
 class Origin(msgspec.Struct, gc=False):
@@ -103,38 +117,8 @@ class Arrival(msgspec.Struct, gc=False):
     places: Places
 
 
-CLICK_IDS = frozenset(
-    {
-        "_hsenc",
-        "_hsmi",
-        "dclid",
-        "epik",
-        "fbclid",
-        "gbraid",
-        "gclid",
-        "gclsrc",
-        "igshid",
-        "irclickid",
-        "li_fat_id",
-        "mc_cid",
-        "mc_eid",
-        "mkt_tok",
-        "msclkid",
-        "oly_anon_id",
-        "oly_enc_id",
-        "rdt_cid",
-        "sccid",
-        "srsltid",
-        "ttclid",
-        "twclid",
-        "vero_id",
-        "wbraid",
-        "wickedid",
-        "yclid",
-        "ysclid",
-    }
-)
-"""Parameters that mark one click or one recipient. They name a person sooner than a page, so no path keeps them."""
+CAMPAIGN_PARAMETERS = frozenset(CLICKS) | {"oly_anon_id", "oly_enc_id", "wickedid"}
+"""Besides utm_*. They mark one click or one recipient, so they name a person sooner than a page: no path keeps them."""
 
 _FULL_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^?#]*)(?:\?([^#]*))?")
 
@@ -142,7 +126,7 @@ _FULL_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)([^?#]*)(?:\?([^#]*)
 def is_campaign_parameter(pair: str) -> bool:
     """True for one `name=value` of a query string that tells how the visitor came, not which page it is."""
     name = pair.partition("=")[0].lower()
-    return name.startswith("utm_") or name in CLICK_IDS
+    return name.startswith("utm_") or name in CAMPAIGN_PARAMETERS
 
 
 def split_page(sent: str) -> Page:

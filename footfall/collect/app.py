@@ -1,0 +1,219 @@
+"""The collector, a raw ASGI application in front of everything else: a body comes in, 202 goes out once it is durable."""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from footfall.address import sender_of
+from footfall.collect import answers
+from footfall.collect.admit import USER_AGENT_CHARS_MAX, Admission, Incoming, Known, Origin
+from footfall.collect.answers import Answer, BatchAnswer, Cors
+from footfall.collect.batcher import Batcher
+from footfall.collect.body import Bodies, Gone, Receive
+from footfall.collect.dialects.footfall import Batch, decode_lines, decode_many, decode_one, rejected_faults
+from footfall.collect.gate import Gate, Knock
+from footfall.door import Door
+from footfall.enrich.place import Places
+from footfall.errors import STATUS, Fault, FootfallError, Invalid, MethodNotAllowed
+from footfall.event import Event, encode
+from footfall.metrics import EVENTS_ACCEPTED, EVENTS_DROPPED, EVENTS_REJECTED, REQUESTS_REFUSED
+from footfall.queue.base import Queue
+from footfall.registry.base import Registry, Site
+from footfall.settings import Settings
+from footfall.sites import Sites
+from footfall.visitor import Salts
+
+AsgiScope = Mapping[str, Any]
+Send = Callable[[Any], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+ONE_BYTES_MAX = 64 * 1024
+MANY_BYTES_MAX = 5 * 1024 * 1024
+FAULTS_MAX = 1_000
+"""Named in the answer to a batch of which nothing was accepted."""
+
+_JSON_TYPES = frozenset({b"application/json", b"text/plain", b""})
+_REFUSED = frozenset({401, 403, 413, 429, 503})
+_LINES_TYPE = b"application/x-ndjson"
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class _Request(NamedTuple):
+    """What is needed of a request, read once."""
+
+    headers: Mapping[bytes, bytes]
+    knock: Knock
+    received_at_ms: int
+    is_strict: bool
+
+    def origin(self) -> Origin:
+        knock = self.knock
+        user_agent = self.headers.get(b"user-agent", b"")[:USER_AGENT_CHARS_MAX].decode("latin-1")
+        return Origin(knock.sender.ip, user_agent, self.received_at_ms, knock.key is not None)
+
+
+class Collector:
+    """Answers POST and OPTIONS of /api/event and /api/events, and hands every other scope to *inner*."""
+
+    def __init__(self, batcher: Batcher, admission: Admission, gate: Gate, settings: Settings, inner: AsgiApp) -> None:
+        self._batcher = batcher
+        self._admission = admission
+        self._gate = gate
+        self._cors = Cors(settings.cors_origins)
+        self._trusted = settings.trusted_proxies
+        self._bodies = Bodies()
+        self._inner = inner
+        self._routes = {"/api/event": self._collect_one, "/api/events": self._collect_many}
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """One request, or another scope for *inner*."""
+        collect = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        if collect is None:
+            await self._inner(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        try:
+            start, body = await self._answer(collect, scope, headers, receive)
+        except Gone:
+            return
+        await send(start)
+        await send(body)
+
+    async def close(self) -> None:
+        """Take no more events; return when those that were taken are durable and their requests answered."""
+        await self._batcher.close()
+
+    async def _answer(
+        self,
+        collect: Callable[[_Request, Receive], Awaitable[Answer]],
+        scope: AsgiScope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+    ) -> Answer:
+        method = scope["method"]
+        if method == "OPTIONS":
+            return self._cors.preflight(headers.get(b"origin"))
+        try:
+            if method != "POST":
+                raise MethodNotAllowed(f"{method} is not possible here; POST an event")
+            sender = sender_of(scope, self._trusted)
+            knock = await self._gate.knock(sender, headers)
+            is_strict = _is_strict(scope["query_string"])
+            return await collect(_Request(headers, knock, time.time_ns() // 1_000_000, is_strict), receive)
+        except FootfallError as error:
+            _count_refusal(error)
+            return answers.refusal(error, self._cors.headers(headers.get(b"origin")))
+        except Gone:
+            raise
+        except Exception:  # the HTTP edge: a bug is logged and answered, and never shown
+            log.exception("a request for the collector failed", path=scope["path"])
+            return answers.failure(self._cors.headers(headers.get(b"origin")))
+
+    async def _collect_one(self, request: _Request, receive: Receive) -> Answer:
+        headers = request.headers
+        if _content_type(headers) not in _JSON_TYPES:
+            raise Invalid(Fault("Content-Type", "must be application/json or text/plain"))
+        body = await self._bodies.read(receive, headers.get(b"content-length"), ONE_BYTES_MAX)
+        incoming = decode_one(body, request.received_at_ms, is_strict=request.is_strict)
+        event = await self._admitted(incoming, request, request.origin())
+        await self._batcher.put((encode(event),))
+        took_ms = _since_ms(request)
+        cors = self._cors.headers(headers.get(b"origin"))
+        if event.drop_reason:
+            EVENTS_DROPPED.labels(event.drop_reason).inc()
+            return answers.dropped(took_ms, event.drop_reason, cors)
+        EVENTS_ACCEPTED.inc()
+        return answers.accepted(took_ms, cors)
+
+    async def _admitted(self, incoming: Incoming, request: _Request, origin: Origin) -> Event:
+        self._gate.check_event(request.knock, incoming, request.received_at_ms)
+        known = self._admission.known(incoming, origin) or await self._admission.prepare(incoming, origin)
+        self._gate.check_sites(request.knock, {incoming.site_id: (known.site, 1)})
+        return self._admission.admit(incoming, _overridden(incoming, origin), known)
+
+    async def _collect_many(self, request: _Request, receive: Receive) -> Answer:
+        batch = await self._read_batch(request, receive)
+        if not batch.incoming:
+            EVENTS_REJECTED.inc(len(batch.rejected))
+            nothing = Invalid(*rejected_faults(batch.rejected, FAULTS_MAX))
+            return answers.refusal(nothing, self._cors.headers(request.headers.get(b"origin")))
+        events = await self._all_admitted(batch, request)
+        await self._batcher.put([encode(event) for event in events])
+        reasons = Counter(event.drop_reason for event in events if event.drop_reason)
+        for reason, count in reasons.items():
+            EVENTS_DROPPED.labels(reason).inc(count)
+        EVENTS_ACCEPTED.inc(len(events) - reasons.total())
+        EVENTS_REJECTED.inc(len(batch.rejected))
+        body = BatchAnswer(True, len(events), batch.rejected, reasons, _since_ms(request))
+        return answers.batch(body, self._cors.headers(request.headers.get(b"origin")))
+
+    async def _read_batch(self, request: _Request, receive: Receive) -> Batch:
+        content_type = _content_type(request.headers)
+        if content_type != _LINES_TYPE and content_type not in _JSON_TYPES:
+            raise Invalid(Fault("Content-Type", "must be application/json, application/x-ndjson or text/plain"))
+        body = await self._bodies.read(receive, request.headers.get(b"content-length"), MANY_BYTES_MAX)
+        decode = decode_lines if content_type == _LINES_TYPE else decode_many
+        batch = decode(body, request.received_at_ms, is_strict=request.is_strict)
+        self._gate.charge(request.knock, len(batch.incoming) + len(batch.rejected) - 1)
+        return batch
+
+    async def _all_admitted(self, batch: Batch, request: _Request) -> Sequence[Event]:
+        """Every event named and enriched. One that the sender may not send refuses the whole batch, before any is put:
+        what is wrong then is the key or the page, and half a batch would have to be sorted out by whoever sent it."""
+        origin = request.origin()
+        admission, gate, knock = self._admission, self._gate, request.knock
+        knowns: list[Known] = []
+        counts: dict[str, tuple[Site | None, int]] = {}
+        for index, incoming in zip(batch.indices, batch.incoming, strict=True):
+            if incoming.override is not None or incoming.occurred_at_ms is not None:
+                gate.check_event(knock, incoming, request.received_at_ms, f"events[{index}].")
+            known = admission.known(incoming, origin) or await admission.prepare(incoming, origin)
+            knowns.append(known)
+            counted = counts.get(incoming.site_id)
+            counts[incoming.site_id] = (known.site, 1 if counted is None else counted[1] + 1)
+        gate.check_sites(knock, counts)
+        return [
+            admission.admit(incoming, _overridden(incoming, origin), known)
+            for incoming, known in zip(batch.incoming, knowns, strict=True)
+        ]
+
+
+def _count_refusal(error: FootfallError) -> None:
+    status = STATUS[type(error)]
+    if isinstance(error, Invalid):
+        EVENTS_REJECTED.inc()
+    elif status in _REFUSED:
+        REQUESTS_REFUSED.labels(str(status)).inc()
+
+
+def _overridden(incoming: Incoming, origin: Origin) -> Origin:
+    override = incoming.override
+    if override is None:
+        return origin
+    return Origin(
+        override.ip or origin.ip, override.user_agent or origin.user_agent, origin.received_at_ms, origin.has_key
+    )
+
+
+def _content_type(headers: Mapping[bytes, bytes]) -> bytes:
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+def _is_strict(query: bytes) -> bool:
+    return b"strict" in query and not {b"strict=1", b"strict=true"}.isdisjoint(query.split(b"&"))
+
+
+def _since_ms(request: _Request) -> int:
+    return max(0, time.time_ns() // 1_000_000 - request.received_at_ms)
+
+
+def build_collector(
+    settings: Settings, queue: Queue, registry: Registry, sites: Sites, door: Door, *, inner: AsgiApp
+) -> Collector:
+    """The collector before *inner*. Raises Misconfigured for a GEOIP_DATABASE that can not be read."""
+    admission = Admission(sites, Salts(registry), Places(settings.geoip_database))
+    return Collector(Batcher(queue), admission, Gate(settings, door), settings, inner)

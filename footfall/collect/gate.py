@@ -1,0 +1,163 @@
+"""The gate before ingestion: keys, overrides, the rules of each site and the rate limits.
+
+Ingestion is public. What a site asks for beyond that (a key, certain origins) is asked of everybody, also where AUTH is
+open: its owner set it, and the openness of a machine of one's own is about reading.
+"""
+
+import re
+import socket
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from footfall.address import Sender
+from footfall.collect.admit import Incoming
+from footfall.collect.rates import Rates
+from footfall.door import Caller, Door
+from footfall.errors import Fault, Forbidden, Unauthorized
+from footfall.registry.base import Scope, Site
+from footfall.settings import RATE_LIMIT_ADDRESS_DEFAULT, RATE_LIMIT_SITE_DEFAULT, Settings
+
+BACKDATED_MS = 48 * 3_600_000
+"""A timestamp further back than this rewrites reports that somebody has read, so it takes a key."""
+_NEEDS_SCOPE = "needs a key with the ingest scope"
+
+
+class Knock(NamedTuple):
+    """One request at the gate."""
+
+    sender: Sender
+    key: Caller | None
+    """What its key allows, without anything that is open to all; None where it shows none with the ingest scope."""
+    origin: str | None
+    host: str | None
+    is_local: bool
+    """This machine sends to itself, with no proxy between."""
+
+
+class Gate:
+    """Decides who may send what, and how much of it."""
+
+    def __init__(self, settings: Settings, door: Door) -> None:
+        self._door = door
+        self._address_limit = settings.rate_limit_address
+        self._site_limit = settings.rate_limit_site
+        self._addresses = Rates("address")
+        self._sites = Rates("site")
+
+    async def knock(self, sender: Sender, headers: Mapping[bytes, bytes]) -> Knock:
+        """Who is there. Counts one event against the address.
+
+        Raises Unauthorized for a key that does not work, even though none is needed: who sends one should hear it.
+        Raises Overloaded.
+        """
+        key = None
+        authorization = headers.get(b"authorization")
+        if authorization is not None:
+            caller = await self._door.caller(authorization.decode("latin-1"), sender)
+            by_key = Caller(is_open=False, key=caller.key)
+            key = by_key if by_key.allows_somewhere(Scope.INGEST) else None
+        origin, host = headers.get(b"origin"), headers.get(b"host")
+        knock = Knock(
+            sender,
+            key,
+            None if origin is None else origin.decode("latin-1"),
+            None if host is None else host.decode("latin-1"),
+            is_local(sender),
+        )
+        self.charge(knock, 1)
+        return knock
+
+    def charge(self, knock: Knock, events: int) -> None:
+        """Count *events* against the address. A key speaks for many visitors, so only its sites limit it.
+
+        Raises Overloaded.
+        """
+        per_minute = _limit(self._address_limit, RATE_LIMIT_ADDRESS_DEFAULT, knock)
+        if events and per_minute and knock.key is None and knock.sender.ip:
+            address = _address_key(knock.sender.ip)
+            self._addresses.check(address, events, per_minute)
+            self._addresses.take(address, events, per_minute)
+
+    def check_event(self, knock: Knock, incoming: Incoming, received_at_ms: int, prefix: str = "") -> None:
+        """Raise Forbidden, with *prefix* before the fields, for what only a server of one's own may say."""
+        override, at_ms = incoming.override, incoming.occurred_at_ms
+        is_backdated = at_ms is not None and at_ms < received_at_ms - BACKDATED_MS
+        if override is None and not is_backdated:
+            return
+        if knock.key is not None and knock.key.allows(Scope.INGEST, incoming.site_id):
+            return
+        if self._door.is_open(knock.sender, knock.host, knock.origin):
+            return
+        fields = []
+        if override is not None:
+            fields += [name for name in ("ip", "user_agent") if getattr(override, name)]
+        faults = [Fault(prefix + field, _NEEDS_SCOPE) for field in fields]
+        if is_backdated:
+            faults.append(Fault(prefix + "timestamp", f"is older than 48 hours, which {_NEEDS_SCOPE}"))
+        raise Forbidden("; ".join(f"{fault.field} {fault.message}" for fault in faults), *faults)
+
+    def check_sites(self, knock: Knock, counts: Mapping[str, tuple[Site | None, int]]) -> None:
+        """Let so many events through to these sites, or none: raises Unauthorized, Forbidden or Overloaded."""
+        limits: list[tuple[str, int, int]] = []
+        for site_id, (site, events) in counts.items():
+            if site is None:
+                continue
+            if site.requires_key or site.allowed_origins:
+                self._check_site(knock, site)
+            per_minute = site.rate_per_minute
+            if per_minute is None:
+                per_minute = _limit(self._site_limit, RATE_LIMIT_SITE_DEFAULT, knock)
+            if per_minute:
+                self._sites.check(site_id, events, per_minute)
+                limits.append((site_id, events, per_minute))
+        for site_id, events, per_minute in limits:
+            self._sites.take(site_id, events, per_minute)
+
+    def _check_site(self, knock: Knock, site: Site) -> None:
+        has_key = knock.key is not None and knock.key.allows(Scope.INGEST, site.id)
+        if site.requires_key and not has_key:
+            if knock.key is None:
+                raise Unauthorized(f"site {site.id} {_NEEDS_SCOPE}: Authorization: Bearer ff_...")
+            raise Forbidden(f"this key may not send events to site {site.id}", Fault("site_id", "is not this key's"))
+        if not site.allowed_origins:
+            return
+        # Browsers name their origin with every POST. Who names none is no page, and has to show a key instead.
+        if knock.origin is None:
+            if not has_key:
+                raise Forbidden(f"site {site.id} takes events from its own origins, or with a key; there is no Origin")
+        elif not any(is_origin_allowed(allowed, knock.origin) for allowed in site.allowed_origins):
+            raise Forbidden(f"site {site.id} takes no events from {knock.origin}")
+
+
+def _limit(setting: int | None, default: int, knock: Knock) -> int:
+    """Events per minute, 0 for no limit. Unless it was set, this machine itself is not limited: a demo, a benchmark and
+    an import on the first evening should not meet a wall that is there against strangers."""
+    if setting is not None:
+        return setting
+    return 0 if knock.is_local else default
+
+
+def is_local(sender: Sender) -> bool:
+    """True for a sender on this machine that is no proxy."""
+    return not sender.is_forwarded and (sender.ip in {"127.0.0.1", "::1"} or sender.ip.startswith("127."))
+
+
+def _address_key(ip: str) -> str | bytes:
+    """What is limited: an IPv4 address, or the /64 network of an IPv6 one, which is what a single line is given."""
+    if ":" not in ip:
+        return ip
+    try:
+        return socket.inet_pton(socket.AF_INET6, ip.partition("%")[0])[:8]
+    except OSError:
+        return ip
+
+
+def is_origin_allowed(allowed: str, origin: str) -> bool:
+    """Does *origin* match *allowed*, in which `*` stands for one label of the host name?"""
+    return _origin_pattern(allowed).fullmatch(origin) is not None
+
+
+@lru_cache(1_024)
+def _origin_pattern(allowed: str) -> re.Pattern[str]:
+    return re.compile(re.escape(allowed.rstrip("/")).replace(r"\*", "[^./:@]+"), re.IGNORECASE)
