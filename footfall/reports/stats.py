@@ -1,0 +1,65 @@
+"""The daily statistics: views, distinct visitors and the most viewed paths of one day or several."""
+
+import asyncio
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from footfall.query.query import Dimension, Direction, Metric, Query
+from footfall.query.ranges import day_range
+from footfall.store.base import Store
+
+
+class PathViews(msgspec.Struct, frozen=True):
+    """One path and its pageviews."""
+
+    path: str
+    views: int
+
+
+class Stats(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "from"}):
+    """The `data` of GET /api/stats: with `date` for one day, with `from` and `to` for several."""
+
+    site_id: str
+    total_views: int
+    unique_users_count: int
+    top_paths: tuple[PathViews, ...] | list[PathViews]
+    date: str | None = None
+    from_: str | None = None
+    to: str | None = None
+
+
+async def daily_stats(store: Store, site_id: str, day_from: date, day_to: date, zone: ZoneInfo, limit: int) -> Stats:
+    """Both days included, as they pass in *zone*; the *limit* most viewed paths, equal ones by path.
+
+    A day or a site without events gives zeros. Raises Invalid for an impossible range, Unavailable.
+    """
+    span = day_range(day_from, day_to, zone)
+    totals, paths = await asyncio.gather(
+        store.rows(Query(site_id=site_id, range=span, metrics=(Metric.PAGEVIEWS, Metric.VISITORS))),
+        store.rows(
+            Query(
+                site_id=site_id,
+                range=span,
+                metrics=(Metric.PAGEVIEWS,),
+                dimensions=(Dimension.PAGE,),
+                order_by=((Metric.PAGEVIEWS, Direction.DESC), (Dimension.PAGE, Direction.ASC)),
+                limit=limit,
+            )
+        ),
+    )
+    ((views, visitors),) = _typed(totals.rows, list[tuple[int, int]])
+    top = [PathViews(path, count) for path, count in _typed(paths.rows, list[tuple[str, int]])]
+    spanned: dict[str, str] = (
+        {"date": day_from.isoformat()}
+        if day_from == day_to
+        else {"from_": day_from.isoformat(), "to": day_to.isoformat()}
+    )
+    return Stats(site_id=site_id, total_views=views, unique_users_count=visitors, top_paths=top, **spanned)
+
+
+def _typed(rows: object, shape: Any) -> Any:
+    """A table's rows are of any type; these are what this report asked for."""
+    return msgspec.convert(rows, shape)
