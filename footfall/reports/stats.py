@@ -25,7 +25,7 @@ class Stats(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "f
     site_id: str
     total_views: int
     unique_users_count: int
-    top_paths: tuple[PathViews, ...] | list[PathViews]
+    top_paths: list[PathViews]
     date: str | None = None
     from_: str | None = None
     to: str | None = None

@@ -1,0 +1,28 @@
+"""The HTTP API around registry and reports: everything that is not the hot path, as one ordinary application."""
+
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+
+from footfall.api import description, health, ledger, pages, prometheus, sites, stats
+from footfall.api.context import ApiContext
+from footfall.api.edge import ASGIApp, Edge
+from footfall.api.failures import HANDLERS
+
+__all__ = ["ApiContext", "build_api"]
+
+
+def build_api(context: ApiContext) -> ASGIApp:
+    """The application, to be put behind the collector, which answers the ingestion routes itself."""
+
+    def described() -> list[HTTPRouteHandler]:
+        rooms = (stats, sites, ledger, health, prometheus)
+        return [handler for room in rooms for handler in room.routes(context)]
+
+    app = Litestar(
+        [*described(), *pages.routes(), *description.routes(described)],
+        debug=False,
+        exception_handlers=HANDLERS,
+        logging_config=None,
+        openapi_config=None,
+    )
+    return Edge(app)  # type: ignore[arg-type]
