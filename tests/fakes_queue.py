@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from footfall.errors import Unavailable
-from footfall.queue.base import Delivery, Depth, FailedJob, Lane
+from footfall.queue.base import Delivery, Depth, FailedJob, FailedJobs, Lane
 
 
 def wall_ms() -> int:
@@ -46,7 +46,7 @@ class MemoryQueue:
     """While true, every call raises Unavailable, as that of a queue whose server is gone."""
 
     def __post_init__(self) -> None:
-        self.failed = MemoryFailedJobs(self)
+        self.failed: FailedJobs = MemoryFailedJobs(self)
         self._numbers = itertools.count(1)
         self._woken = asyncio.Event()
 
@@ -87,7 +87,7 @@ class MemoryQueue:
 
     async def reserve(self, limit: int, lease_s: float) -> Sequence[Delivery]:
         self._check()
-        deliveries = []
+        deliveries: list[Delivery] = []
         for job in self._ready():
             if len(deliveries) == limit:
                 break

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from footfall.errors import Unavailable
-from footfall.queue.base import Delivery, Depth, FailedJob, Lane
+from footfall.queue.base import Delivery, Depth, FailedJob, FailedJobs, Lane
 from footfall.queue.sqlite_connection import LOG_BYTES_MAX
 from footfall.queue.sqlite_file import CHUNK_JOBS, DELIVERY_EVENTS_MAX, QueueFile
 from footfall.queue.sqlite_reader import QueueReader
@@ -53,7 +53,7 @@ class SqliteQueue:
         self._now_ms = now_ms
         self._woken = asyncio.Event()
         self._copying: asyncio.Task[None] | None = None
-        self.failed = SqliteFailedJobs(self)
+        self.failed: FailedJobs = SqliteFailedJobs(self)
 
     @classmethod
     async def open(
