@@ -57,9 +57,8 @@ def parse(raw: bytes) -> Line | Unreadable:
     """Read one line (without its line end). What is not UTF-8 becomes replacement characters."""
     text = raw.decode("utf-8", "replace")
     found = _LINE.match(text)
-    is_half_read = found is None or (found[7] is None and text.startswith(' "', found.end()))
-    if is_half_read and len(text) <= _LOOSE_CHARS_MAX:
-        found = _LOOSE.match(text) or found
+    if found is None or not _is_whole(text, found):
+        found = _LOOSE.match(text) if len(text) <= _LOOSE_CHARS_MAX else None
     if found is None:
         return Unreadable("is no line of an access log")
     virtual_host, address, when, request, status, referrer, user_agent = found.groups()
@@ -77,6 +76,12 @@ def parse(raw: bytes) -> Line | Unreadable:
         _unescaped(referrer) if referrer else "",
         None if user_agent is None else _unescaped(user_agent),
     )
+
+
+def _is_whole(text: str, found: re.Match[str]) -> bool:
+    """False where quotes inside a field cut it short, or where the line itself was cut short inside one."""
+    rest = text[found.end() : found.end() + 2]
+    return not rest or (rest[0] == " " and (found[7] is not None or rest != ' "'))
 
 
 def _unescaped(text: str) -> str:
