@@ -60,7 +60,7 @@ def _generated(handlers: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
     By an application of its own, which serves nobody: the one that serves would get the framework's pages with it,
     and those load their scripts from elsewhere.
     """
-    config = OpenAPIConfig(title="Footfall", version=__version__)
+    config = OpenAPIConfig(title="Footfall", version=__version__, use_handler_docstrings=True)
     return Litestar(list(handlers), openapi_config=config, logging_config=None).openapi_schema.to_schema()
 
 
@@ -81,6 +81,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             operation["responses"].update(_errors(_ERRORS_READING if path not in OPEN_TO_ALL else {}))
             operation["security"] = [{}, {"key": []}]
     _describe_health(paths)
+    schemas["StatsAnswer"]["example"] = stats.EXAMPLE
     for path, item in ingestion.PATHS.items():
         operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_EVENTS)}}
         paths[path] = {"post": operation}

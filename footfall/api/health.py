@@ -77,6 +77,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
 
     @get("/api/health", operation_id="health", summary="How everything is", tags=["Health"])
     async def health(request: Request[Any, Any, Any]) -> Response[Health]:
+        """Queue, store and worker. Who may not read is told the status alone."""
         read(request.scope["query_string"], ())
         caller = await context.caller(request.scope)
         found = await _look(context, depth, check)
@@ -85,10 +86,12 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
 
     @get("/api/health/live", operation_id="live", summary="Does the process answer?", tags=["Health"])
     async def live() -> Sign:
+        """For an orchestrator: restart what does not answer this."""
         return Sign("ok")
 
     @get("/api/health/ready", operation_id="ready", summary="May it be sent events?", tags=["Health"])
     async def ready() -> Response[Sign]:
+        """For a load balancer: 503 while events can not be accepted."""
         is_ready = (await _queue(context, depth))[0].status == "ok"
         return Response(Sign("ok" if is_ready else "down"), status_code=200 if is_ready else 503)
 

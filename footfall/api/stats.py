@@ -36,6 +36,18 @@ PARAMETERS: Final = (
 )
 
 
+EXAMPLE: Final = {
+    "success": True,
+    "data": {
+        "site_id": "my-website",
+        "date": "2024-01-15",
+        "total_views": 1523,
+        "unique_users_count": 342,
+        "top_paths": [{"path": "/home", "views": 456}],
+    },
+}
+
+
 class StatsAnswer(msgspec.Struct, frozen=True):
     """The numbers."""
 
