@@ -1,0 +1,120 @@
+"""The queues that have to prove themselves. A new adapter adds its harness to HARNESSES, and changes no test."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from footfall.queue.base import Queue
+from footfall.queue.sqlite import SqliteQueue, wall_ms
+from tests.fakes_queue import MemoryQueue
+
+LIMITLESS = 2**40
+
+
+class Harness(Protocol):
+    """One kind of queue, in a place of its own, with a clock that the tests move."""
+
+    async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> Queue:
+        """The queue; once more: the same one, as another process would open it."""
+        ...
+
+    async def pass_time(self, duration_s: float) -> None:
+        """Let this much time pass for the queue."""
+        ...
+
+    def code(self) -> str:
+        """Python that sets `queue` to the same queue, inside of an async function of another process."""
+        ...
+
+    async def close(self) -> None:
+        """Close every queue that was opened, and clear the place."""
+        ...
+
+
+class MemoryHarness:
+    """The fake of the tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now_ms = 1_700_000_000_000
+        self.queue: MemoryQueue | None = None
+
+    async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> Queue:
+        if self.queue is None:
+            self.queue = MemoryQueue(attempts, backoff_ms, max_bytes, lambda: self.now_ms)
+        return self.queue
+
+    async def pass_time(self, duration_s: float) -> None:
+        self.now_ms += round(duration_s * 1000)
+
+    def code(self) -> str:
+        raise NotImplementedError("no other process can open it")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class SqliteHarness:
+    """The embedded queue."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "queue.sqlite"
+        self.now_ms = wall_ms()  # it stands still, but where the clock of another process is
+        self.queues: list[Queue] = []
+
+    async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> Queue:
+        queue = await SqliteQueue.open(
+            self.path,
+            attempts=attempts,
+            backoff_ms=backoff_ms,
+            max_bytes=max_bytes,
+            fsync=False,
+            now_ms=lambda: self.now_ms,
+        )
+        self.queues.append(queue)
+        return queue
+
+    async def pass_time(self, duration_s: float) -> None:
+        self.now_ms += round(duration_s * 1000)
+
+    def code(self) -> str:
+        return f"""
+from pathlib import Path
+from footfall.queue.sqlite import SqliteQueue
+queue = await SqliteQueue.open(
+    Path({str(self.path)!r}), attempts=5, backoff_ms=1_000, max_bytes=2**40, fsync=True
+)
+"""
+
+    async def close(self) -> None:
+        for queue in self.queues:
+            await queue.close()
+
+
+HARNESSES: dict[str, Callable[[Path], Harness]] = {"memory": MemoryHarness, "sqlite": SqliteHarness}
+DURABLE = ("sqlite",)
+"""Those that outlive a process which is killed."""
+LIMITED = ("memory", "sqlite")
+"""Those that refuse what is over max_bytes."""
+
+
+async def start(harness: Harness, body: str) -> asyncio.subprocess.Process:
+    """Another process that opens the queue of *harness* as `queue` and runs *body*; its output can be read."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script(harness, body), stdout=asyncio.subprocess.PIPE
+    )
+
+
+async def line_of(child: asyncio.subprocess.Process) -> str:
+    """The next line that *child* writes; empty when it has ended."""
+    assert child.stdout is not None
+    return (await child.stdout.readline()).decode()
+
+
+def script(harness: Harness, body: str) -> str:
+    """A program that opens the queue of *harness* as `queue` and runs *body*."""
+    lines = [*harness.code().splitlines(), *body.splitlines()]
+    return "\n".join(
+        ["import asyncio, sys", "async def main():", *(f"    {line}" for line in lines), "asyncio.run(main())"]
+    )
