@@ -32,9 +32,9 @@ def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path, *, fsync: bool) -> None:
-    db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     try:
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:

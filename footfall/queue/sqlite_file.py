@@ -361,7 +361,8 @@ class QueueFile:
         try:
             (free_pages,) = self._db.execute("PRAGMA freelist_count").fetchone()
             if free_pages > FREE_PAGES_KEPT:
-                self._db.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+                # Not execute(), which gives back one page: it steps but once where a row has no columns.
+                self._db.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
                 return 0.02
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self.log_bytes = 0
