@@ -6,6 +6,7 @@ import ipaddress
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -27,8 +28,8 @@ KEY_SITES_MAX: Final = 1_000
 
 FRESH_S: Final = 3.0
 """How old the copy of the keys may be: a revoked key stops within this, and a hot key costs no query."""
-UNKNOWN_FRESH_S: Final = 0.5
-"""The same for a key that is not in the copy and may be just made: wrong keys cost two queries a second at most."""
+LOOKS_PER_S: Final = 10
+"""A key that is not in the copy may be just made, so the registry is asked; in a flood of wrong ones only so often."""
 NOTE_USE_MS: Final = 60_000
 
 _TOKEN = re.compile(rf"ff_([0-9a-f]{{{2 * ID_BYTES}}})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
@@ -142,6 +143,7 @@ class Door:
         self._clock_s = clock_s
         self._keys: dict[str, Key] = {}
         self._copied_at_s = float("-inf")
+        self._looked_at_s: deque[float] = deque([float("-inf")] * LOOKS_PER_S, LOOKS_PER_S)
         self._refreshing: asyncio.Task[None] | None = None
         self._noting: set[asyncio.Task[None]] = set()
         self._noted_at_ms: dict[str, int] = {}
@@ -202,8 +204,9 @@ class Door:
         return key
 
     async def _stored(self, key_id: str) -> Key | None:
-        age_s = self._clock_s() - self._copied_at_s
-        if age_s > (FRESH_S if key_id in self._keys else UNKNOWN_FRESH_S):
+        now_s = self._clock_s()
+        is_known_or_flood = key_id in self._keys or now_s - self._looked_at_s[0] < 1
+        if now_s - self._copied_at_s > FRESH_S or not is_known_or_flood:
             if self._refreshing is None:
                 self._refreshing = asyncio.create_task(self._refresh())
                 self._refreshing.add_done_callback(_note_failure)
@@ -212,6 +215,7 @@ class Door:
 
     async def _refresh(self) -> None:
         asked_at_s = self._clock_s()
+        self._looked_at_s.append(asked_at_s)
         try:
             keys = await self._registry.keys()
         finally:

@@ -11,9 +11,9 @@ from litestar.handlers import HTTPRouteHandler
 from footfall.errors import NotFound
 
 MEDIA_TYPES: Final = {
-    "html": "text/html; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
     "svg": "image/svg+xml",
 }
 REVALIDATE: Final = "no-cache"
@@ -70,7 +70,8 @@ def routes() -> list[HTTPRouteHandler]:
         return answer(request, files["favicon.svg"])
 
     @get("/static/{name:str}", include_in_schema=False)
-    async def static(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    async def static(request: Request[Any, Any, Any]) -> Response[bytes]:
+        name: str = request.path_params["name"]
         if name not in files:
             raise NotFound("there is nothing at this address")
         return answer(request, files[name])

@@ -148,10 +148,11 @@ async def test_a_key_made_just_now_works_at_once_and_unknown_ones_do_not_flood_t
     for _ in range(100):
         with pytest.raises(Unauthorized):
             await door.caller(wrong, LOCAL)
-    assert registry.reads == reads + 1
-    _, token = await create_key(registry, "new", [Scope.READ])
-    clock.s += 0.6
-    assert (await door.caller(bearer(token), LOCAL)).key is not None
+    assert registry.reads - reads <= 10
+    clock.s += 1
+    for _ in range(3):
+        _, token = await create_key(registry, "new", [Scope.READ])
+        assert (await door.caller(bearer(token), LOCAL)).key is not None
 
 
 async def test_while_the_registry_is_down_no_key_is_believed(registry: Counting, door: Door, clock: Clock) -> None:
