@@ -29,7 +29,7 @@ WAIT_S = 5.0
 """How long one call of queue.wait may last."""
 PACE_S = 0.2
 """From one write to the next while there is little to write: no store likes hundreds of small writes a second."""
-PACE_EVENTS = 5_000
+PACE_EVENTS = 20_000
 """A round of this many events is followed by the next at once: there is a backlog."""
 EMPTY_S = 0.01
 """After a round that found nothing, for a queue may wake its workers for nothing."""

@@ -142,11 +142,16 @@ class SqliteQueue:
                 await self.write(QueueFile.look)
 
     async def reserve(self, limit: int, lease_s: float) -> Sequence[Delivery]:
-        """Queue.reserve. A delivery may hold many small jobs; each is a transaction, so that puts get their turn."""
+        """Queue.reserve. A delivery may hold many small jobs; each is a transaction, so that puts get their turn.
+
+        Jobs that are put meanwhile are left for the next call: taken up as they come, a steady stream would fill every
+        reserve with crumbs. Cancelled, it leaves what was leased already to the lease.
+        """
         deliveries: list[Delivery] = []
+        newest = await self.write(QueueFile.newest)
         while len(deliveries) < limit:
             try:
-                delivery = await self.write(lambda file: file.lease(round(lease_s * 1000)))
+                delivery = await self.write(partial(QueueFile.lease, lease_ms=round(lease_s * 1000), newest=newest))
             except Unavailable:
                 if deliveries:  # these are leased; the next call will meet the failure again
                     break

@@ -50,7 +50,7 @@ _FIND = f"""
     SELECT group_concat(
         id || ' ' || events || ' ' || bytes || ' ' || tries || ' ' || earlier || ' ' || coalesce(token, -1)
     )
-    FROM (SELECT * FROM job WHERE id >= :low AND id < :high AND {READY} ORDER BY id LIMIT {DELIVERY_JOBS_MAX})"""
+    FROM (SELECT * FROM job WHERE id BETWEEN :low AND :high AND {READY} ORDER BY id LIMIT {DELIVERY_JOBS_MAX})"""
 _BODIES = f"""
     SELECT group_concat(length(payloads)), CAST(group_concat(payloads, '') AS BLOB)
     FROM (SELECT payloads FROM job JOIN body USING (id) WHERE {_LEASED} ORDER BY id)"""
@@ -220,12 +220,17 @@ class QueueFile:
         self._wrote(4 * PAGE_BYTES + sum(job[2] for job in jobs))
         self.next_ready_ms = 0
 
-    def lease(self, lease_ms: int) -> Delivery | None:
-        """Lease the next ready jobs as one delivery; None when none is ready."""
+    def newest(self) -> int:
+        """The number of the newest job. Jobs put after it can wait for the next round."""
+        (number,) = self._db.execute("SELECT last_number FROM ledger").fetchone()
+        return int(number)
+
+    def lease(self, lease_ms: int, newest: int) -> Delivery | None:
+        """Lease the next ready jobs, up to number *newest*, as one delivery; None when none of them is ready."""
         token = secrets.randbits(63)
         now = self._now_ms()
         with self._transaction() as db:
-            found = self._find(db, now)
+            found = self._find(db, now, newest)
             if not found:
                 (next_ready,) = db.execute("SELECT min(ready_at_ms) FROM job").fetchone()
                 self.next_ready_ms = float("inf") if next_ready is None else next_ready
@@ -237,13 +242,14 @@ class QueueFile:
         lengths, bodies = self._db.execute(_BODIES, lease.named()).fetchone()
         return lease.delivery(tuple(_unpack(lengths, bodies)), first.earlier + first.tries + 1)
 
-    def _find(self, db: sqlite3.Connection, now: int) -> list["_Job"]:
+    def _find(self, db: sqlite3.Connection, now: int, newest: int) -> list["_Job"]:
         """The jobs to lease together: neighbours of one lane and as many tries, within the limits of a delivery.
 
         Those that had their last attempt and let the lease run out are set aside on the way.
         """
         for lane in Lane:
-            span = {"low": lane << LANE_BITS, "high": (lane + 1) << LANE_BITS, "now": now, "slack": CLOCK_SLACK_MS}
+            low = lane << LANE_BITS
+            span = {"low": low, "high": low + newest, "now": now, "slack": CLOCK_SLACK_MS}
             while ready := _jobs(db.execute(_FIND, span).fetchone()[0]):
                 spent = [job for job in ready if job.token >= 0 and job.tries >= self._attempts]
                 for job in spent:
