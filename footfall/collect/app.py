@@ -1,13 +1,14 @@
-"""The collector, a raw ASGI application in front of everything else: a body comes in, 202 goes out once it is durable."""
+"""The collector, a raw ASGI application before everything else: a body comes in, 202 goes out once it is durable."""
 
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
 
-from footfall.address import sender_of
+from footfall.address import Sender, sender_of
 from footfall.collect import answers
 from footfall.collect.admit import USER_AGENT_CHARS_MAX, Admission, Incoming, Known, Origin
 from footfall.collect.answers import Answer, BatchAnswer, Cors
@@ -15,7 +16,7 @@ from footfall.collect.batcher import Batcher
 from footfall.collect.body import Bodies, Gone, Receive
 from footfall.collect.dialects.footfall import Batch, decode_lines, decode_many, decode_one, rejected_faults
 from footfall.collect.gate import Gate, Knock
-from footfall.door import Door
+from footfall.door import Caller, Door
 from footfall.enrich.place import Places
 from footfall.errors import STATUS, Fault, FootfallError, Invalid, MethodNotAllowed
 from footfall.event import Event, encode
@@ -28,6 +29,7 @@ from footfall.visitor import Salts
 
 AsgiScope = Mapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
+Respond = Callable[[Answer], None]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 ONE_BYTES_MAX = 64 * 1024
@@ -38,6 +40,8 @@ FAULTS_MAX = 1_000
 _JSON_TYPES = frozenset({b"application/json", b"text/plain", b""})
 _REFUSED = frozenset({401, 403, 413, 429, 503})
 _LINES_TYPE = b"application/x-ndjson"
+
+_BUG = "a request for the collector failed"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -87,6 +91,47 @@ class Collector:
         """Take no more events; return when those that were taken are durable and their requests answered."""
         await self._batcher.close()
 
+    def quick(self, scope: AsgiScope, body: bytes, respond: Respond) -> bool:
+        """Take a POST of one event without a task or an await, and call *respond* once it is durable.
+
+        False, with nothing done, where something has to be fetched first: then the request goes the ordinary way.
+        For uvicorn this is worth half of what a request costs (protocol.py).
+        """
+        headers = dict(scope["headers"])
+        cors = self._cors.headers(headers.get(b"origin"))
+        try:
+            if b"authorization" in headers or _content_type(headers) not in _JSON_TYPES:
+                return False
+            request = self._request(scope, headers, sender_of(scope, self._trusted), None)
+            incoming = decode_one(body, request.received_at_ms)
+            origin = request.origin()
+            self._gate.check_event(request.knock, incoming, request.received_at_ms)
+            known = self._admission.known(incoming, origin)
+            if known is None:
+                self._gate.give_back(request.knock)
+                return False
+            event = self._admitted(incoming, request, origin, known)
+            self._batcher.add((encode(event),), partial(self._done, request.received_at_ms, event, cors, respond))
+        except FootfallError as error:
+            _count_refusal(error)
+            respond(answers.refusal(error, cors))
+        except Exception:  # the HTTP edge, as below
+            log.exception(_BUG, path=scope["path"])
+            respond(answers.failure(cors))
+        return True
+
+    def _done(
+        self, received_at_ms: int, event: Event, cors: answers.Headers, respond: Respond, error: BaseException | None
+    ) -> None:
+        if error is None:
+            respond(_accepted(event, received_at_ms, cors))
+        elif isinstance(error, FootfallError):
+            _count_refusal(error)
+            respond(answers.refusal(error, cors))
+        else:
+            log.error("a put failed in a way that no queue may", exc_info=error)
+            respond(answers.failure(cors))
+
     async def _answer(
         self,
         collect: Callable[[_Request, Receive], Awaitable[Answer]],
@@ -95,23 +140,30 @@ class Collector:
         receive: Receive,
     ) -> Answer:
         method = scope["method"]
+        origin = headers.get(b"origin")
         if method == "OPTIONS":
-            return self._cors.preflight(headers.get(b"origin"))
+            return self._cors.preflight(origin)
         try:
             if method != "POST":
                 raise MethodNotAllowed(f"{method} is not possible here; POST an event")
             sender = sender_of(scope, self._trusted)
-            knock = await self._gate.knock(sender, headers)
-            is_strict = _is_strict(scope["query_string"])
-            return await collect(_Request(headers, knock, time.time_ns() // 1_000_000, is_strict), receive)
+            authorization = headers.get(b"authorization")
+            key = None if authorization is None else await self._gate.key(authorization, sender)
+            return await collect(self._request(scope, headers, sender, key), receive)
         except FootfallError as error:
             _count_refusal(error)
-            return answers.refusal(error, self._cors.headers(headers.get(b"origin")))
+            return answers.refusal(error, self._cors.headers(origin))
         except Gone:
             raise
         except Exception:  # the HTTP edge: a bug is logged and answered, and never shown
-            log.exception("a request for the collector failed", path=scope["path"])
-            return answers.failure(self._cors.headers(headers.get(b"origin")))
+            log.exception(_BUG, path=scope["path"])
+            return answers.failure(self._cors.headers(origin))
+
+    def _request(
+        self, scope: AsgiScope, headers: Mapping[bytes, bytes], sender: Sender, key: Caller | None
+    ) -> _Request:
+        knock = self._gate.knock(sender, headers, key)
+        return _Request(headers, knock, time.time_ns() // 1_000_000, _is_strict(scope["query_string"]))
 
     async def _collect_one(self, request: _Request, receive: Receive) -> Answer:
         headers = request.headers
@@ -119,20 +171,15 @@ class Collector:
             raise Invalid(Fault("Content-Type", "must be application/json or text/plain"))
         body = await self._bodies.read(receive, headers.get(b"content-length"), ONE_BYTES_MAX)
         incoming = decode_one(body, request.received_at_ms, is_strict=request.is_strict)
-        event = await self._admitted(incoming, request, request.origin())
-        await self._batcher.put((encode(event),))
-        took_ms = _since_ms(request)
-        cors = self._cors.headers(headers.get(b"origin"))
-        if event.drop_reason:
-            EVENTS_DROPPED.labels(event.drop_reason).inc()
-            return answers.dropped(took_ms, event.drop_reason, cors)
-        EVENTS_ACCEPTED.inc()
-        return answers.accepted(took_ms, cors)
-
-    async def _admitted(self, incoming: Incoming, request: _Request, origin: Origin) -> Event:
+        origin = request.origin()
         self._gate.check_event(request.knock, incoming, request.received_at_ms)
         known = self._admission.known(incoming, origin) or await self._admission.prepare(incoming, origin)
-        self._gate.check_sites(request.knock, {incoming.site_id: (known.site, 1)})
+        event = self._admitted(incoming, request, origin, known)
+        await self._batcher.put((encode(event),))
+        return _accepted(event, request.received_at_ms, self._cors.headers(headers.get(b"origin")))
+
+    def _admitted(self, incoming: Incoming, request: _Request, origin: Origin, known: Known) -> Event:
+        self._gate.check_site(request.knock, known.site, incoming.site_id)
         return self._admission.admit(incoming, _overridden(incoming, origin), known)
 
     async def _collect_many(self, request: _Request, receive: Receive) -> Answer:
@@ -148,7 +195,7 @@ class Collector:
             EVENTS_DROPPED.labels(reason).inc(count)
         EVENTS_ACCEPTED.inc(len(events) - reasons.total())
         EVENTS_REJECTED.inc(len(batch.rejected))
-        body = BatchAnswer(True, len(events), batch.rejected, reasons, _since_ms(request))
+        body = BatchAnswer(True, len(events), batch.rejected, reasons, _since_ms(request.received_at_ms))
         return answers.batch(body, self._cors.headers(request.headers.get(b"origin")))
 
     async def _read_batch(self, request: _Request, receive: Receive) -> Batch:
@@ -190,6 +237,15 @@ def _count_refusal(error: FootfallError) -> None:
         REQUESTS_REFUSED.labels(str(status)).inc()
 
 
+def _accepted(event: Event, received_at_ms: int, cors: answers.Headers) -> Answer:
+    took_ms = _since_ms(received_at_ms)
+    if event.drop_reason:
+        EVENTS_DROPPED.labels(event.drop_reason).inc()
+        return answers.dropped(took_ms, event.drop_reason, cors)
+    EVENTS_ACCEPTED.inc()
+    return answers.accepted(took_ms, cors)
+
+
 def _overridden(incoming: Incoming, origin: Origin) -> Origin:
     override = incoming.override
     if override is None:
@@ -207,8 +263,8 @@ def _is_strict(query: bytes) -> bool:
     return b"strict" in query and not {b"strict=1", b"strict=true"}.isdisjoint(query.split(b"&"))
 
 
-def _since_ms(request: _Request) -> int:
-    return max(0, time.time_ns() // 1_000_000 - request.received_at_ms)
+def _since_ms(received_at_ms: int) -> int:
+    return max(0, time.time_ns() // 1_000_000 - received_at_ms)
 
 
 def build_collector(

@@ -6,7 +6,7 @@ One fsync then pays for all requests of that moment, and a lone request waits fo
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from footfall.errors import Unavailable
@@ -25,7 +25,11 @@ class _Entry(NamedTuple):
 
     payloads: Sequence[bytes]
     size_bytes: int
-    done: asyncio.Future[None]
+    done: "Done"
+
+
+Done = Callable[[BaseException | None], None]
+"""Told once how the put of an entry went: None, or what failed."""
 
 
 class Batcher:
@@ -51,21 +55,36 @@ class Batcher:
         Raises Unavailable when the queue is down, or when too much waits already: then none was accepted. Whoever is
         cancelled while it waits takes nothing from the others; its own events are accepted or not.
         """
+        done = asyncio.get_running_loop().create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        self.add(payloads, tell)
+        await done
+
+    def add(self, payloads: Sequence[bytes], done: Done) -> None:
+        """The same without a coroutine: *done* is called, in a turn of the loop of its own, when `put` would end.
+
+        Raises Unavailable when too much waits already; then *done* is never called.
+        """
         size_bytes = sum(map(len, payloads))
         if self._is_closed:
             raise Unavailable("this server is stopping", retry_after_s=5)
         if self._events + len(payloads) > self._events_max or self._bytes + size_bytes > self._bytes_max:
             raise Unavailable("too many events are waiting for the queue")
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
         self._waiting.append(_Entry(payloads, size_bytes, done))
         self._events += len(payloads)
         self._bytes += size_bytes
         if self._putting is None and not self._is_scheduled:
             # Not at once: requests that were read in the same turn of the loop join the first group.
             self._is_scheduled = True
-            loop.call_soon(self._start)
-        await done
+            asyncio.get_running_loop().call_soon(self._start)
 
     async def close(self) -> None:
         """Take nothing more; return when all that was taken is answered for."""
@@ -103,13 +122,10 @@ class Batcher:
         self._events -= events
         self._bytes -= sum(entry.size_bytes for entry in group)
         error = Unavailable("this server is stopping") if task.cancelled() else task.exception()
+        # Each in a turn of its own, so that one that fails takes nothing from the others.
+        call_soon = asyncio.get_running_loop().call_soon
         for entry in group:
-            if entry.done.done():
-                continue
-            if error is None:
-                entry.done.set_result(None)
-            else:
-                entry.done.set_exception(_own(error))
+            call_soon(entry.done, None if error is None else _own(error))
         if self._waiting:
             self._start()
 

@@ -45,18 +45,17 @@ class Gate:
         self._addresses = Rates("address")
         self._sites = Rates("site")
 
-    async def knock(self, sender: Sender, headers: Mapping[bytes, bytes]) -> Knock:
-        """Who is there. Counts one event against the address.
+    async def key(self, authorization: bytes, sender: Sender) -> Caller | None:
+        """What the key in the Authorization header allows; None where it may not send events anywhere.
 
         Raises Unauthorized for a key that does not work, even though none is needed: who sends one should hear it.
-        Raises Overloaded.
         """
-        key = None
-        authorization = headers.get(b"authorization")
-        if authorization is not None:
-            caller = await self._door.caller(authorization.decode("latin-1"), sender)
-            by_key = Caller(is_open=False, key=caller.key)
-            key = by_key if by_key.allows_somewhere(Scope.INGEST) else None
+        caller = await self._door.caller(authorization.decode("latin-1"), sender)
+        by_key = Caller(is_open=False, key=caller.key)
+        return by_key if by_key.allows_somewhere(Scope.INGEST) else None
+
+    def knock(self, sender: Sender, headers: Mapping[bytes, bytes], key: Caller | None = None) -> Knock:
+        """Who is there. Counts one event against the address; raises Overloaded."""
         origin, host = headers.get(b"origin"), headers.get(b"host")
         knock = Knock(
             sender,
@@ -96,6 +95,22 @@ class Gate:
         if is_backdated:
             faults.append(Fault(prefix + "timestamp", f"is older than 48 hours, which {_NEEDS_SCOPE}"))
         raise Forbidden("; ".join(f"{fault.field} {fault.message}" for fault in faults), *faults)
+
+    def give_back(self, knock: Knock) -> None:
+        """Uncount the event of a knock that will come again."""
+        per_minute = _limit(self._address_limit, RATE_LIMIT_ADDRESS_DEFAULT, knock)
+        if per_minute and knock.key is None and knock.sender.ip:
+            self._addresses.take(_address_key(knock.sender.ip), -1, per_minute)
+
+    def check_site(self, knock: Knock, site: Site | None, site_id: str) -> None:
+        """`check_sites` of one event, which is most of them."""
+        if site is None:
+            return
+        if knock.is_local and self._site_limit is None and site.rate_per_minute is None:
+            if site.requires_key or site.allowed_origins:
+                self._check_site(knock, site)
+            return
+        self.check_sites(knock, {site_id: (site, 1)})
 
     def check_sites(self, knock: Knock, counts: Mapping[str, tuple[Site | None, int]]) -> None:
         """Let so many events through to these sites, or none: raises Unauthorized, Forbidden or Overloaded."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from footfall.collect.protocol import CollectorProtocol
+
 CONNECTIONS_MAX = 10_000
 
 
@@ -13,7 +15,7 @@ def serve_options() -> dict[str, Any]:
     """
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": CollectorProtocol,
         "ws": "none",
         "interface": "asgi3",
         "lifespan": "off",
