@@ -1,4 +1,4 @@
-"""What the checks of `footfall smoke` share: the run they belong to, and the ways to say what is not as it should be."""
+"""What the checks of `footfall smoke` share: the run they belong to, and the ways to say that something is wrong."""
 
 import json
 from collections import Counter
