@@ -2,7 +2,7 @@
 
 Measured on 2 cores, a constant answer: 31 to 35 µs of CPU a request by ASGI, 9 µs from the protocol itself, 8 µs for
 nginx. So the most frequent request of all goes from the parser to the collector, and its answer from the group commit
-to the socket. Everything else (other paths, keys, chunked or late bodies, pipelined requests) goes uvicorn's own way, and
+to the socket. Everything else (other paths, keys, chunked or late bodies, pipelined requests) goes by ASGI, and
 the answers are the same: the tests ask both.
 """
 

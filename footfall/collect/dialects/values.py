@@ -58,7 +58,7 @@ def amount_of(amount: object) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         raise ValueError(message) from None
-    if abs(value) > REVENUE_ABS_MAX:
+    if value.copy_abs() > REVENUE_ABS_MAX:  # abs() would round, and overflows at 1e9999999
         raise ValueError(f"must be between -{REVENUE_ABS_MAX:f} and {REVENUE_ABS_MAX:f}")
     return value.quantize(_UNIT)
 
