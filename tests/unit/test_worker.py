@@ -218,6 +218,7 @@ async def test_an_outage_longer_than_many_leases_puts_no_job_into_the_failed_set
         # Ten leases: were an attempt spent on each, all three would be gone.
         await asyncio.sleep(1)
         assert worker.status.state is WorkerState.FAILING
+        assert len(store.batches) == 1, "nothing is reserved for a store that says that it is down"
         assert (await queue.depth()).failed == 0
         store.is_down = False
         await until_empty(queue)
