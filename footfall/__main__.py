@@ -1,6 +1,6 @@
 """`python -m footfall` is the command `footfall`."""
 
-from footfall.cli import main
+from footfall.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -78,6 +78,10 @@ class Misconfigured(FootfallError):
         self.problems = problems
 
 
+class InUse(Misconfigured):
+    """Another process holds what only one may hold."""
+
+
 STATUS: dict[type[FootfallError], int] = {
     Invalid: 400,
     Unauthorized: 401,

@@ -1,0 +1,135 @@
+"""Settings -> queue, store, registry, and what stands on them: the only file that knows every adapter.
+
+Refuses by name what can not work: a server half on an embedded part, a backend that this version has no adapter for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from footfall.door import Door
+from footfall.errors import FootfallError, Misconfigured
+from footfall.queue.base import Queue
+from footfall.queue.sqlite import SqliteQueue
+from footfall.registry.base import Registry
+from footfall.registry.sqlite import SqliteRegistry
+from footfall.settings import Settings
+from footfall.sites import Sites
+from footfall.store.base import Store
+from footfall.store.clickhouse.engine import ChdbEngine
+from footfall.store.clickhouse.store import ClickHouseStore
+
+QUEUE_FILE = "queue.sqlite"
+REGISTRY_FILE = "registry.sqlite"
+STORE_FOLDER = "store"
+
+
+class Half(StrEnum):
+    """Which part of Footfall a process is."""
+
+    BOTH = "up"
+    API = "api"
+    WORKER = "worker"
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """The opened backends that a process works with."""
+
+    settings: Settings
+    queue: Queue
+    store: Store
+    registry: Registry
+    sites: Sites
+    door: Door
+
+
+def check(settings: Settings, half: Half) -> None:
+    """Raise Misconfigured, with every reason, if *half* can not run on these settings."""
+    problems = [
+        f"{name} is set, but this version of Footfall has no {what} yet: unset it"
+        for name, is_set, what in (
+            ("MONGODB_URI", settings.mongodb_uri, "MongoDB store"),
+            ("CLICKHOUSE_URL", settings.clickhouse_url, "ClickHouse server store"),
+            ("REDIS_HOST", settings.redis_host, "Redis queue"),
+            ("USE_SQS", settings.use_sqs, "SQS queue"),
+            ("ENABLE_CLOUDWATCH", settings.enable_cloudwatch, "CloudWatch log handler"),
+        )
+        if is_set
+    ]
+    if half is not Half.BOTH and not problems:
+        problems.append(
+            f"`footfall {half}` needs a queue and a store on servers, and both are embedded in DATA_DIR here: "
+            "run `footfall up`, which is everything in one process"
+        )
+    if problems:
+        raise Misconfigured(*problems)
+
+
+def _folder(settings: Settings) -> Path:
+    """DATA_DIR, made if need be, readable by its owner alone."""
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"DATA_DIR: {str(settings.data_dir)!r} can not be used: {error.strerror}") from error
+    return settings.data_dir
+
+
+async def open_registry(settings: Settings) -> Registry:
+    """The registry these settings name."""
+    return await SqliteRegistry.open(_folder(settings) / REGISTRY_FILE)
+
+
+async def open_queue(settings: Settings) -> Queue:
+    """The queue these settings name."""
+    return await SqliteQueue.open(
+        _folder(settings) / QUEUE_FILE,
+        attempts=settings.queue_attempts,
+        backoff_ms=settings.queue_backoff_ms,
+        max_bytes=settings.queue_max_bytes,
+        fsync=settings.fsync,
+    )
+
+
+async def open_store(settings: Settings) -> Store:
+    """The store these settings name. Raises InUse if another process holds the embedded one."""
+    path = _folder(settings) / STORE_FOLDER
+    engine = await asyncio.to_thread(ChdbEngine, path, settings.store_memory_bytes)
+    try:
+        return await ClickHouseStore.open(engine, fsync=settings.fsync)
+    except FootfallError:
+        await engine.close()
+        raise
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Everything opened, and closed again in the opposite order, whatever happens."""
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings)
+        stack.push_async_callback(store.close)
+        queue = await open_queue(settings)
+        stack.push_async_callback(queue.close)
+        registry = await open_registry(settings)
+        stack.push_async_callback(registry.close)
+        sites = Sites(registry, auto_create=settings.auto_create_sites)
+        stack.push_async_callback(sites.close)
+        door = Door(settings, registry)
+        stack.push_async_callback(door.close)
+        yield Parts(settings, queue, store, registry, sites, door)
+
+
+@asynccontextmanager
+async def opened_intake(settings: Settings) -> AsyncIterator[tuple[Queue, Registry, Sites]]:
+    """What a command needs that brings events in, beside a running server or without one."""
+    async with AsyncExitStack() as stack:
+        queue = await open_queue(settings)
+        stack.push_async_callback(queue.close)
+        registry = await open_registry(settings)
+        stack.push_async_callback(registry.close)
+        sites = Sites(registry, auto_create=settings.auto_create_sites)
+        stack.push_async_callback(sites.close)
+        yield queue, registry, sites
