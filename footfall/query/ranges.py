@@ -15,7 +15,7 @@ DAYS_MAX = 3_660
 HOURS_MAX = 24 * 366
 FIRST_DAY = date(1970, 1, 1)
 LAST_DAY = date(2148, 12, 30)
-"""Where the store's dates of 16 bits end; see OCCURRED_MS_MAX."""
+"""Where the dates of 16 bits end that some stores hold."""
 
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
@@ -28,7 +28,7 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
     instant of the change. Where midnight comes twice, it is the first.
     """
     # Offsets are within a day; the date on the wall can step back by an hour after the first midnight, so a search by
-    # halves could miss it: walk the offsets in force around that day instead.
+    # halves over days could miss it: start from the offsets in force around that day.
     noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
     candidates = []
     for hours in (-36, 36):
@@ -47,7 +47,7 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
 
 
 def _first_of(day: date, zone: ZoneInfo, low: datetime) -> datetime:
-    """Search the second after *low* from which on the date is *day* or later; the date turns once in the span searched."""
+    """The second after *low* from which on the date is *day* or later; within 15 minutes the date turns once."""
     high = low
     while high.astimezone(zone).date() < day:
         high += timedelta(minutes=15)

@@ -1,4 +1,5 @@
-"""Query -> SQL: one table of expressions for metrics, one for dimensions, and nothing from a request inside a statement."""
+"""Query -> SQL: one table of expressions for metrics, one for dimensions, nothing from a request inside a statement."""
+# ruff: noqa: S608 - what is put together here are constants and numbers
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -80,14 +81,14 @@ def _column(dimension: Dimension, span: Range) -> tuple[str, dict[int, str] | No
 
 
 def compile_query(query: Query) -> Question:
-    """The statement for *query*. Rows in which every metric is zero are left out, but for the one row without dimensions.
+    """The statement for *query*. Rows whose metrics are all zero are left out, but for the one row without dimensions.
 
-    What is ordered by a metric only is ordered by the dimensions within it, so that an answer with a limit is one answer.
+    What is ordered by a metric only is ordered by the dimensions within it, so that a limit cuts one way.
     """
     columns = [_column(dimension, query.range) for dimension in query.dimensions]
     selected = [f"{expression} AS d{i}" for i, (expression, _) in enumerate(columns)]
     selected += [f"{METRICS[metric]} AS m{i}" for i, metric in enumerate(query.metrics)]
-    aliases = {dimension: f"d{i}" for i, dimension in enumerate(query.dimensions)}
+    aliases: dict[Metric | Dimension, str] = {dimension: f"d{i}" for i, dimension in enumerate(query.dimensions)}
     aliases |= {metric: f"m{i}" for i, metric in enumerate(query.metrics)}
     where = [
         "site_id = {site_id:String}",
@@ -105,9 +106,10 @@ def compile_query(query: Query) -> Question:
     if columns:
         sql += f" GROUP BY {', '.join(f'd{i}' for i in range(len(columns)))}"
         sql += f" HAVING {' OR '.join(f'm{i} > 0' for i in range(len(query.metrics)))}"
+    ordered = {by for by, _ in query.order_by}
     if query.order_by or query.limit is not None:
         order = [f"{aliases[by]} {'DESC' if way is Direction.DESC else 'ASC'}" for by, way in query.order_by]
-        order += [f"d{i}" for i in range(len(columns)) if query.dimensions[i] not in dict(query.order_by)]
+        order += [f"d{i}" for i in range(len(columns)) if query.dimensions[i] not in ordered]
         sql += f" ORDER BY {', '.join(order)}" if order else ""
     if query.limit is not None:
         sql += " LIMIT {limit:UInt64}"

@@ -27,7 +27,7 @@ finally:
     if _pyarrow is _absent:
         del sys.modules["pyarrow"]
 
-from footfall.errors import FootfallError, Misconfigured, Unavailable, Unstorable  # noqa: E402 - see above
+from footfall.errors import FootfallError, InUse, Misconfigured, Unavailable, Unstorable  # noqa: E402 - see above
 
 READERS = 3
 """A slow question holds one of them; the others answer the quick ones."""
@@ -64,7 +64,7 @@ class Door(Protocol):
         ...
 
 
-# Unless noted, the default is a multiple, made for servers with many cores. With these: 0.3 % of a core idle, 26 threads.
+# The defaults are multiples, made for servers with many cores. With these: 0.3 % of a core idle, 26 threads.
 _SERVER = {
     "background_pool_size": 2,
     "background_merges_mutations_concurrency_ratio": 2,
@@ -88,6 +88,16 @@ _SERVER = {
 
 _SESSION = {
     "max_threads": 2,
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_quote_decimals": 1,
+    "log_queries": 0,
+    "log_query_threads": 0,
+    "max_bytes_before_external_group_by": 0,
+    "join_use_nulls": 0,
+}
+
+_WRITING = {
+    "max_execution_time": WRITE_S_MAX,
     "max_insert_threads": 1,
     # One insert is one block, and so one part per partition; a block is split by rows or bytes, whichever comes first.
     "max_block_size": 1_048_576,
@@ -96,13 +106,9 @@ _SESSION = {
     "min_insert_block_size_bytes": 1_073_741_824,
     # A batch may hold events of any year.
     "max_partitions_per_insert_block": 0,
-    "output_format_json_quote_64bit_integers": 0,
-    "output_format_json_quote_decimals": 1,
-    "log_queries": 0,
-    "log_query_threads": 0,
-    "max_bytes_before_external_group_by": 0,
-    "join_use_nulls": 0,
 }
+# Reading keeps the default size of a block, which fits the processor's cache.
+_READING = {"max_execution_time": QUERY_S_MAX, "max_result_rows": QUERY_ROWS_MAX}
 
 # https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
 _DATA_CODES = frozenset(
@@ -165,7 +171,7 @@ class ChdbEngine:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock_file.close()
-            raise Misconfigured(
+            raise InUse(
                 f"DATA_DIR: {str(path.parent)!r} is in use by another process; the embedded store serves one process. "
                 "Give this one a DATA_DIR of its own, or set CLICKHOUSE_URL or MONGODB_URI for several processes"
             ) from None
@@ -177,11 +183,11 @@ class ChdbEngine:
         self._readers = ThreadPoolExecutor(READERS, "store-reader")
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         try:
-            self._write_session = self._open({"max_execution_time": WRITE_S_MAX})
+            self._write_session = self._open(_WRITING)
             self._write_session.query("CREATE DATABASE IF NOT EXISTS footfall ENGINE = Atomic")
             self._write_session.query("USE footfall")
             for _ in range(READERS):
-                session = self._open({"max_execution_time": QUERY_S_MAX, "max_result_rows": QUERY_ROWS_MAX})
+                session = self._open(_READING)
                 session.query("USE footfall")
                 self._idle.put(session)
         except RuntimeError as error:  # all that the engine ever raises
@@ -209,7 +215,7 @@ class ChdbEngine:
         return result
 
     def _stream(self, sql: str, format_name: str, body: bytes) -> int:
-        inserter = self._write_session.send_insert(sql, format_name)
+        inserter: Any = self._write_session.send_insert(sql, format_name)
         try:
             inserter.append(body)
         except RuntimeError:

@@ -1,4 +1,5 @@
 """The SQL of writing and of keeping the tables, in one place for both doors; questions are made in compile.py."""
+# ruff: noqa: S608 - what is put together here are constants
 
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from footfall.event import Event
 KEY_WINDOW_MS = 30 * 24 * 3600 * 1000
 """A sender's key counts once within this time of receipt, in both directions, the end included."""
 OCCURRED_MS_MAX = 5_648_000_000_000
-"""December 2148: the tables' order holds dates of 16 bits, which end in 2149."""
+"""December 2148: beyond it the engine's dates of 16 bits end."""
 
 _RAW_TYPES = {
     "occurred_at_ms": "Int64",
@@ -40,15 +41,16 @@ FROM incoming SETTINGS max_threads = 1
 """
 
 _RECEIVED_MS = "toUnixTimestamp64Milli(occurred_at) + delay_ms"
+_KEY_HEAD = "reinterpretAsUInt32(substring(key, 1, 4))"
+_KEY_TAIL = "toFixedString(substring(key, 5), 12)"
 _MOMENT = "fromUnixTimestamp64Milli(occurred_at_ms, 'UTC')"
 
 
 def _known_ids(table: str) -> str:
-    """Ids of the batch that are in *table*: an event that comes again lies where it lay, so its days are all that is read."""
+    """Ids of the batch that are in *table*: an event that comes again lies where it lay, so only its time is read."""
     return f"""
     SELECT id FROM {table}
     WHERE site_id IN (SELECT DISTINCT site_id FROM incoming)
-      AND toDate(occurred_at) IN (SELECT DISTINCT toDate({_MOMENT}) FROM incoming)
       AND occurred_at >= (SELECT min({_MOMENT}) FROM incoming)
       AND occurred_at <= (SELECT max({_MOMENT}) FROM incoming)
       AND id IN (SELECT toFixedString(id, 16) FROM incoming)"""
@@ -57,9 +59,12 @@ def _known_ids(table: str) -> str:
 _NO_IDS = "SELECT toFixedString('', 16) AS id WHERE 0"
 
 _KNOWN_KEYS = f"""
-    SELECT key, groupArray({_RECEIVED_MS}) AS times FROM events
-    PREWHERE key_hash IN (SELECT reinterpretAsUInt32(substring(key, 1, 4)) FROM incoming WHERE key != '')
-    WHERE key IN (SELECT toFixedString(key, 16) FROM incoming WHERE key != '')
+    SELECT
+        toFixedString(concat(reinterpretAsFixedString(key_head), key_tail), 16) AS key,
+        groupArray({_RECEIVED_MS}) AS times
+    FROM events
+    PREWHERE key_head IN (SELECT {_KEY_HEAD} FROM incoming WHERE key != '')
+    WHERE (key_head, key_tail) IN (SELECT {_KEY_HEAD}, {_KEY_TAIL} FROM incoming WHERE key != '')
       AND {_RECEIVED_MS} >= (SELECT min(received_at_ms) FROM incoming WHERE key != '') - {KEY_WINDOW_MS}
       AND {_RECEIVED_MS} <= (SELECT max(received_at_ms) FROM incoming WHERE key != '') + {KEY_WINDOW_MS}
     GROUP BY key"""
@@ -96,7 +101,8 @@ SELECT own_id, multiIf(
     is_known, 'already',
     drop_reason != '', drop_reason,
     own_key = toFixedString('', 16), '',
-    is_twin OR place != min(if(is_twin OR is_known OR drop_reason != '', {2**62}, place)) OVER (PARTITION BY own_key), 'duplicate',
+    is_twin OR place != min(if(is_twin OR is_known OR drop_reason != '', {2**62}, place)) OVER (PARTITION BY own_key),
+    'duplicate',
     '')
 FROM fresh
 SETTINGS max_threads = 1
@@ -110,9 +116,9 @@ _COPIED = [
     for name in Event.__struct_fields__
     if name not in {"id", "key", "occurred_at_ms", "received_at_ms", "revenue", "drop_reason"}
 ]
-_INTO_EVENTS = f"INSERT INTO events (id, key, occurred_at, delay_ms, revenue, {', '.join(_COPIED)})"
+_INTO_EVENTS = f"INSERT INTO events (id, key_head, key_tail, occurred_at, delay_ms, revenue, {', '.join(_COPIED)})"
 _AS_EVENT = f"""
-SELECT toFixedString(id, 16), toFixedString(key, 16), {_MOMENT}, received_at_ms - occurred_at_ms,
+SELECT toFixedString(id, 16), {_KEY_HEAD}, {_KEY_TAIL}, {_MOMENT}, received_at_ms - occurred_at_ms,
     if(isNull(revenue), NULL, toDecimal128(assumeNotNull(if(isNull(revenue), '0', revenue)), 6)), {", ".join(_COPIED)}
 FROM incoming"""
 
@@ -121,7 +127,9 @@ WRITE_COUNTED = f"""{_INTO_EVENTS} {_AS_EVENT}
 WHERE toFixedString(id, 16) IN (SELECT id FROM verdicts WHERE verdict = '') LIMIT 1 BY id SETTINGS max_threads = 1"""
 WRITE_DROPPED = f"""
 INSERT INTO drops (id, key, site_id, occurred_at, delay_ms, reason, name, path)
-SELECT toFixedString(id, 16), toFixedString(key, 16), site_id, {_MOMENT}, received_at_ms - occurred_at_ms, verdict, name, path
+SELECT
+    toFixedString(id, 16), toFixedString(key, 16), site_id, {_MOMENT}, received_at_ms - occurred_at_ms,
+    verdict, name, path
 FROM incoming INNER JOIN verdicts ON verdicts.id = toFixedString(incoming.id, 16)
 WHERE verdict NOT IN ('', 'already') LIMIT 1 BY id SETTINGS max_threads = 1"""
 
@@ -131,7 +139,7 @@ NOTE_VERSION = "INSERT INTO schema_version SELECT {version:UInt32}"
 
 
 def durable(table: str, fsync: bool) -> str:
-    """An insert returns only when its part and the folder that names it are on the disk, or (False) in the page cache."""
+    """Let an insert return only when its part and the folder that names it are on the disk; False: in the cache."""
     flag = int(fsync)
     return f"ALTER TABLE {table} MODIFY SETTING fsync_after_insert = {flag}, fsync_part_directory = {flag}"
 

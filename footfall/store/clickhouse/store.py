@@ -18,7 +18,7 @@ from footfall.store.clickhouse.engine import Door
 SLICE_EVENTS = 100_000
 """A batch over this is written in slices: 100,000 events stand in memory as about 100 MB."""
 
-# An Event is one MessagePack array, and a row of ClickHouse's MsgPack format is the same fields without the array's head.
+# An Event is one MessagePack array; a row of ClickHouse's MsgPack format is the same fields without the array's head.
 _FIELDS = len(Event.__struct_fields__)
 _HEAD = b"\xdc" + _FIELDS.to_bytes(2)
 _ID = slice(len(_HEAD) + 2, len(_HEAD) + 18)
@@ -41,7 +41,7 @@ class ClickHouseStore:
         known = sql.migrations()
         if current > known[-1][0]:
             raise Misconfigured(
-                f"DATA_DIR: its events were written by a newer version (tables {current}, this one knows {known[-1][0]}); "
+                f"DATA_DIR: its events were written by a newer version (tables {current}, known here {known[-1][0]}); "
                 "start that version, or use another DATA_DIR"
             )
         for version, steps in known:
@@ -97,7 +97,7 @@ class ClickHouseStore:
         try:
             return await self._load(payloads)
         except Unstorable:
-            # Which one it is, Python can tell; and what Python can read, it writes anew in the form that the engine reads.
+            # Which one it is, Python can tell; and what Python can read, it writes anew as the engine reads it.
             renewed = await asyncio.to_thread(lambda: [_renewed(payload, i) for i, payload in enumerate(payloads)])
             return await self._load(renewed)
 

@@ -3,15 +3,19 @@ CREATE TABLE events
 (
     -- 16 bytes of which 8 belong to the process and 8 count up: ZSTD keeps about 5 of them.
     id FixedString(16) CODEC(ZSTD(1)),
-    -- Zeros where the sender gave no id of its own: they cost nothing. A hash otherwise: nothing compresses it.
-    key FixedString(16) CODEC(ZSTD(1)),
+    -- The 16 bytes of the sender's key, zeros where it gave no id of its own: they cost nothing. A hash otherwise, which nothing
+    -- compresses. In two parts, for a lookup scans the first, and only where that is met the second decides:
+    -- 10,000 keys against 10 million stored ones took 277 ms over the 16 bytes, 142 ms over the 4, on a busy machine.
+    key_head UInt32 CODEC(LZ4),
+    key_tail FixedString(12) CODEC(LZ4),
     site_id LowCardinality(String),
     name LowCardinality(String),
-    -- Always UTC here; the zone belongs to the question.
-    occurred_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    -- Always UTC here; the zone belongs to the question. LZ4 for what every question reads: the statistics of a day take
+    -- a quarter less time than with ZSTD, for one byte an event more.
+    occurred_at DateTime64(3, 'UTC') CODEC(Delta, LZ4),
     -- How much later it was received. Stored as a difference: nearly always 0, and a time of its own would cost 4 bytes.
     delay_ms Int64 CODEC(T64, ZSTD(1)),
-    visitor_id UInt64 CODEC(ZSTD(1)),
+    visitor_id UInt64 CODEC(LZ4),
     user_id String CODEC(ZSTD(1)),
     hostname LowCardinality(String),
     path LowCardinality(String),
@@ -41,8 +45,6 @@ CREATE TABLE events
     currency LowCardinality(String),
     interactive Bool CODEC(ZSTD(1)),
     import_id LowCardinality(String),
-    -- What the lookup of senders' ids scans: 4 bytes instead of 16, zero without a key. The full key decides.
-    key_hash UInt32 MATERIALIZED if(key = toFixedString('', 16), 0, reinterpretAsUInt32(substring(key, 1, 4))) CODEC(ZSTD(1)),
     received_at DateTime64(3, 'UTC') ALIAS fromUnixTimestamp64Milli(toUnixTimestamp64Milli(occurred_at) + delay_ms, 'UTC'),
     -- A lookup of keys asks for 30 days of receipt: older granules are not read, whatever the partition.
     INDEX received (toUnixTimestamp64Milli(occurred_at) + delay_ms) TYPE minmax GRANULARITY 4
@@ -50,9 +52,9 @@ CREATE TABLE events
 ENGINE = MergeTree
 -- A month: a day would leave an import of ten years with 3,650 partitions, a year would make erasing and pruning coarse.
 PARTITION BY toYYYYMM(occurred_at)
--- Within a site and a UTC day, visitor by visitor: a range of days is contiguous, the columns of a visit repeat and vanish,
--- and a visitor's events lie together for sessions.
-ORDER BY (site_id, toDate(occurred_at), visitor_id, occurred_at)
+-- By time: a day in any zone is one run of rows. The order by UTC day and visitor was measured against it: sessions and
+-- visitors of 30 days were no faster with it, the size was the same, and a day read two UTC days: 36 ms instead of 17.
+ORDER BY (site_id, occurred_at)
 SETTINGS
     -- A merged part is on the disk before the parts it replaces go, which then need not linger for 8 minutes.
     min_rows_to_fsync_after_merge = 1,
@@ -75,5 +77,5 @@ CREATE TABLE drops
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(occurred_at)
-ORDER BY (site_id, toDate(occurred_at), occurred_at)
+ORDER BY (site_id, occurred_at)
 SETTINGS min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 60, min_bytes_for_wide_part = 67108864;
