@@ -13,7 +13,7 @@ READING_BYTES_MAX = 128 * 1024 * 1024
 """In bodies that came in part: about 25 of the largest at once."""
 
 
-class Gone(Exception):  # noqa: N818 - not a failure of anything: there is just nobody left to answer
+class Gone(Exception):
     """The client hung up before its body was whole."""
 
 
