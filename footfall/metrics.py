@@ -7,7 +7,9 @@ REGISTRY = CollectorRegistry()
 _FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 EVENTS_ACCEPTED = Counter(
-    "footfall_events_accepted", "Events answered with 202 that will count, since this process started", registry=REGISTRY
+    "footfall_events_accepted",
+    "Events answered with 202 that will count, since this process started",
+    registry=REGISTRY,
 )
 EVENTS_DROPPED = Counter(
     "footfall_events_dropped",
@@ -48,9 +50,7 @@ WRITE_EVENTS = Histogram(
 JOBS_RETRIED = Counter("footfall_jobs_retried", "Jobs given back for another attempt", registry=REGISTRY)
 JOBS_FAILED = Counter("footfall_jobs_failed", "Jobs set aside as failed", registry=REGISTRY)
 QUEUE_JOBS = Gauge("footfall_queue_jobs", "Jobs in the queue, by state", ["state"], registry=REGISTRY)
-QUEUE_EVENTS = Gauge(
-    "footfall_queue_events", "Events in the queue: unfinished or failed", ["state"], registry=REGISTRY
-)
+QUEUE_EVENTS = Gauge("footfall_queue_events", "Events in the queue: unfinished or failed", ["state"], registry=REGISTRY)
 QUEUE_LAG_SECONDS = Gauge("footfall_queue_lag_seconds", "Age of the oldest unfinished job", registry=REGISTRY)
 REPORT_SECONDS = Histogram(
     "footfall_report_seconds", "Time to answer one report", ["report"], buckets=_FAST_S, registry=REGISTRY

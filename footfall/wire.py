@@ -83,14 +83,15 @@ async def open_registry(settings: Settings) -> Registry:
     return await SqliteRegistry.open(_folder(settings) / REGISTRY_FILE)
 
 
-async def open_queue(settings: Settings) -> Queue:
-    """The queue these settings name."""
+async def open_queue(settings: Settings, *, is_sole_worker: bool = False) -> Queue:
+    """The queue these settings name. *is_sole_worker*: this process holds the embedded store, so nobody else reserves."""
     return await SqliteQueue.open(
         _folder(settings) / QUEUE_FILE,
         attempts=settings.queue_attempts,
         backoff_ms=settings.queue_backoff_ms,
         max_bytes=settings.queue_max_bytes,
         fsync=settings.fsync,
+        is_sole_worker=is_sole_worker,
     )
 
 
@@ -111,7 +112,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         store = await open_store(settings)
         stack.push_async_callback(store.close)
-        queue = await open_queue(settings)
+        # The store's folder is ours alone now, so no other worker can be at the embedded queue.
+        queue = await open_queue(settings, is_sole_worker=True)
         stack.push_async_callback(queue.close)
         registry = await open_registry(settings)
         stack.push_async_callback(registry.close)

@@ -42,6 +42,7 @@ class MemoryQueue:
     jobs: dict[str, _Job] = field(default_factory=dict)
     set_aside: dict[str, _Job] = field(default_factory=dict)
     received_events: int = 0
+    purged_events: int = 0
     is_down: bool = False
     """While true, every call raises Unavailable, as that of a queue whose server is gone."""
 
@@ -150,6 +151,7 @@ class MemoryQueue:
             failed=len(self.set_aside),
             unfinished_events=_events(self.jobs.values()),
             failed_events=_events(self.set_aside.values()),
+            purged_events=self.purged_events,
             received_events=self.received_events,
             oldest_s=max((now - job.put_at_ms for job in self.jobs.values()), default=0) / 1000,
         )
@@ -181,7 +183,10 @@ class MemoryFailedJobs:
         return len(chosen)
 
     async def purge(self, ids: Sequence[str]) -> int:
-        return _events([self._queue.set_aside.pop(job_id) for job_id in set(ids) if job_id in self._queue.set_aside])
+        aside = self._queue.set_aside
+        events = _events([aside.pop(job_id) for job_id in set(ids) if job_id in aside])
+        self._queue.purged_events += events
+        return events
 
 
 def _size(payloads: Sequence[bytes]) -> int:

@@ -121,11 +121,15 @@ class MemoryStore:
             return len({event.visitor_id for event in events})
         return sum(event.name == PAGEVIEW for event in events)
 
-    async def ledger(self, site_id: str | None = None) -> Ledger:
+    async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""
         self._refuse_when_down()
-        stored = sum(site_id in {None, event.site_id} for event in self.events.values())
-        dropped = Counter(str(reason) for event, reason in self.drops.values() if site_id in {None, event.site_id})
+
+        def is_meant(event: Event) -> bool:
+            return site_id in {None, event.site_id} and import_id in {None, event.import_id}
+
+        stored = sum(map(is_meant, self.events.values()))
+        dropped = Counter(str(reason) for event, reason in self.drops.values() if is_meant(event))
         return Ledger(stored, dict(dropped))
 
     async def sites(self) -> Mapping[str, int]:

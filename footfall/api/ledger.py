@@ -8,20 +8,27 @@ from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 
 from footfall.api.context import ApiContext
-from footfall.api.parameters import read, site_id
+from footfall.api.parameters import Parameter, read, site_id
 from footfall.door import require, require_somewhere
 from footfall.queue.base import Depth
 from footfall.registry.base import Scope
 from footfall.store.base import Ledger
 
-PARAMETERS: Final = (site_id(is_required=False),)
+IMPORT_ID_CHARS_MAX: Final = 64
+_IMPORT: Final = Parameter(
+    name="import_id",
+    parse=lambda text: text[:IMPORT_ID_CHARS_MAX],
+    description="Only what this import brought; without it, all of it.",
+    schema={"type": "string", "maxLength": IMPORT_ID_CHARS_MAX},
+)
+PARAMETERS: Final = (site_id(is_required=False), _IMPORT)
 
 LOOKS_MAX: Final = 5
 PAUSE_S: Final = 0.05
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
-    """received = stored + dropped + waiting + failed, in events.
+    """received = stored + dropped + waiting + failed + purged, in events.
 
     For one site only what the store knows: a queue counts events, and does not look into them to see whose they are.
     """
@@ -33,6 +40,8 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     received: int | None = None
     waiting: int | None = None
     failed: int | None = None
+    purged: int | None = None
+    """Given up for good, by a person: `footfall queue purge`."""
     balanced: bool | None = None
     """False only where an event is missing or counted twice, and not because one was on its way while we looked."""
 
@@ -49,13 +58,15 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
 
     @get("/api/ledger", operation_id="ledger", summary="What became of every event", tags=["Reports"])
     async def ledger(request: Request[Any, Any, Any]) -> LedgerAnswer:
-        """The account of all events: received = stored + dropped + waiting + failed."""
+        """The account of all events: received = stored + dropped + waiting + failed + purged."""
         caller = await context.caller(request.scope)
         require_somewhere(caller, Scope.READ)
-        site: str | None = read(request.scope["query_string"], PARAMETERS).get("site_id")
+        asked = read(request.scope["query_string"], PARAMETERS)
+        site: str | None = asked.get("site_id")
+        import_id: str | None = asked.get("import_id")
         require(caller, Scope.READ, site)
-        if site is not None:
-            found = await context.store.ledger(site)
+        if site is not None or import_id is not None:
+            found = await context.store.ledger(site, import_id)
             return LedgerAnswer(True, Account(found.stored, found.dropped, site))
         return LedgerAnswer(True, await _account(context))
 
@@ -86,10 +97,12 @@ async def _account(context: ApiContext) -> Account:
         received=before.received_events,
         waiting=before.unfinished_events,
         failed=before.failed_events,
+        purged=before.purged_events,
         balanced=is_balanced,
     )
 
 
 def _surplus(depth: Depth, ledger: Ledger) -> int:
     finished = ledger.stored + sum(ledger.dropped.values())
-    return finished + depth.unfinished_events + depth.failed_events - depth.received_events
+    queued = depth.unfinished_events + depth.failed_events + depth.purged_events
+    return finished + queued - depth.received_events

@@ -43,7 +43,7 @@ def create(
     expires_in_days
         Default: it does not expire.
     """
-    wrong = [site_id for site_id in site or () if not re.match(SITE_ID_PATTERN, site_id)]
+    wrong = [site_id for site_id in site or () if not re.fullmatch(SITE_ID_PATTERN, site_id)]
     faults = [Fault("site", f"{site_id!r} is no site id") for site_id in wrong]
     if expires_in_days is not None and not 1 <= expires_in_days <= DAYS_MAX:
         faults.append(Fault("expires-in-days", f"must be 1 to {DAYS_MAX}"))
@@ -161,7 +161,7 @@ def set_site(
         Events per minute; 0: no limit.
     """
     faults = []
-    if not re.match(SITE_ID_PATTERN, site_id):
+    if not re.fullmatch(SITE_ID_PATTERN, site_id):
         faults.append(Fault("site-id", "must be 1 to 128 of A-Z a-z 0-9 . _ : -"))
     if timezone is not None and timezone not in available_timezones():
         faults.append(Fault("timezone", f"{timezone!r} is not a time zone; Europe/Paris is one"))

@@ -40,6 +40,8 @@ class Depth(msgspec.Struct, frozen=True):
     unfinished_events: int
     """In jobs that are waiting, active or delayed."""
     failed_events: int
+    purged_events: int
+    """Given up for good, by a person."""
     received_events: int
     """Every event that was ever put: the left side of the ledger."""
     oldest_s: float

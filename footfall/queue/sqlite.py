@@ -64,11 +64,13 @@ class SqliteQueue:
         backoff_ms: int,
         max_bytes: int,
         fsync: bool,
+        is_sole_worker: bool = False,
         now_ms: Callable[[], int] = wall_ms,
     ) -> "SqliteQueue":
         """The queue in the file *path*, which is made with its folder if need be, readable by its owner alone.
 
-        *fsync*: what was put also survives a power cut, not only a kill. Raises Misconfigured for a file that this
+        *fsync*: what was put also survives a power cut, not only a kill. *is_sole_worker*: nobody else reserves from
+        this file, so the leases of a process that was killed end now and not after their time. Raises Misconfigured for a file that this
         version can not use, Unavailable for one that can not be opened now.
         """
         try:
@@ -92,7 +94,14 @@ class SqliteQueue:
                 raise
         except sqlite3.DatabaseError as error:
             raise _translated(error) from error.__cause__
-        return cls(writer, reader, await writer.call(lambda made: made), now_ms)
+        queue = cls(writer, reader, await writer.call(lambda made: made), now_ms)
+        if is_sole_worker:
+            try:
+                await queue.write(lambda file: file.end_leases())
+            except Unavailable:
+                await queue.close()
+                raise
+        return queue
 
     async def write(self, work: Callable[[QueueFile], R], *, urgent: bool = False) -> R:
         """What *work* answers, done by the thread that writes. Raises Unavailable for what SQLite can not do now."""

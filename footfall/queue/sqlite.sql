@@ -4,11 +4,12 @@
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     received_events INTEGER NOT NULL,   -- every event that was ever put
+    purged_events INTEGER NOT NULL,     -- given up for good, by a person
     last_number INTEGER NOT NULL,       -- of the newest job
     bytes INTEGER NOT NULL              -- of the payloads of every job, unfinished or failed
 );
 
-INSERT INTO ledger VALUES (1, 0, 0, 0);
+INSERT INTO ledger VALUES (1, 0, 0, 0, 0);
 
 -- Unfinished jobs. The id is lane * 2^56 + number: the primary key is the order in which they are leased.
 CREATE TABLE job (

@@ -342,9 +342,16 @@ class QueueFile:
                 db.execute("DELETE FROM failed WHERE id = ?", (job_id,))
                 db.execute("DELETE FROM body WHERE id = ?", (job_id,))
                 db.execute(_CHANGE_BYTES, (-row[1],))
+            db.execute("UPDATE ledger SET purged_events = purged_events + ?", (events,))
         return events
 
     # --- housekeeping ---
+
+    def end_leases(self) -> None:
+        """Make every leased job ready at once: for an opener who knows that whoever leased them is dead."""
+        with self._transaction() as db:
+            db.execute("UPDATE job SET ready_at_ms = 0, wait_ms = 0 WHERE token IS NOT NULL")
+        self.next_ready_ms = 0
 
     def look(self) -> None:
         """Notice what other processes did to the file: then a job may be ready."""

@@ -33,11 +33,11 @@ class QueueReader:
                 _DEPTH, {"now": now, "slack": CLOCK_SLACK_MS}
             ).fetchone()
             failed, failed_events = self._db.execute("SELECT count(*), coalesce(sum(events), 0) FROM failed").fetchone()
-            (received,) = self._db.execute("SELECT received_events FROM ledger").fetchone()
+            received, purged = self._db.execute("SELECT received_events, purged_events FROM ledger").fetchone()
         finally:
             self._db.rollback()
         age_s = 0.0 if oldest_ms is None else max(0, now - oldest_ms) / 1000
-        return Depth(jobs - active - delayed, active, delayed, failed, events, failed_events, received, age_s)
+        return Depth(jobs - active - delayed, active, delayed, failed, events, failed_events, purged, received, age_s)
 
     def failed(self, limit: int) -> list[FailedJob]:
         """FailedJobs.list."""

@@ -75,8 +75,8 @@ class Store(Protocol):
         """The metrics of *query* for each group of its dimensions. Raises Unavailable, also when over a cost limit."""
         ...
 
-    async def ledger(self, site_id: str | None = None) -> Ledger:
-        """Events stored and dropped, of one site or of all."""
+    async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
+        """Events stored and dropped, of one site or of all, by one import or by any road."""
         ...
 
     async def sites(self) -> Mapping[str, int]:

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 
-class Failed(Exception):  # noqa: N818 - it is what a check says, and never leaves this module
+class Failed(Exception):
     """A check met something else than the contract says."""
 
 

@@ -160,7 +160,7 @@ async def test_buried_events_are_counted_readable_and_purged(queue: Queue) -> No
     assert await queue.failed.purge(["no such id", "999999"]) == 0
     assert await queue.failed.purge([job.id for job in jobs]) == 2
     depth = await queue.depth()
-    assert (depth.failed, depth.failed_events, depth.received_events) == (0, 0, 2)
+    assert (depth.failed, depth.failed_events, depth.purged_events, depth.received_events) == (0, 0, 2, 2)
 
 
 async def test_a_part_can_be_buried_and_the_rest_is_done(queue: Queue) -> None:

@@ -179,8 +179,8 @@ async def test_the_ledger_balances(footfall: Running) -> None:
 class ForgetfulStore(MemoryStore):
     """A store that has lost one event."""
 
-    async def ledger(self, site_id: str | None = None) -> Ledger:
-        found = await super().ledger(site_id)
+    async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
+        found = await super().ledger(site_id, import_id)
         return Ledger(max(0, found.stored - 1), found.dropped)
 
 

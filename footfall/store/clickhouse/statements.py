@@ -126,10 +126,10 @@ WRITE_ALL = f"{_INTO_EVENTS} {_AS_EVENT} SETTINGS max_threads = 1"
 WRITE_COUNTED = f"""{_INTO_EVENTS} {_AS_EVENT}
 WHERE toFixedString(id, 16) IN (SELECT id FROM verdicts WHERE verdict = '') LIMIT 1 BY id SETTINGS max_threads = 1"""
 WRITE_DROPPED = f"""
-INSERT INTO drops (id, key, site_id, occurred_at, delay_ms, reason, name, path)
+INSERT INTO drops (id, key, site_id, occurred_at, delay_ms, reason, name, path, import_id)
 SELECT
     toFixedString(id, 16), toFixedString(key, 16), site_id, {_MOMENT}, received_at_ms - occurred_at_ms,
-    verdict, name, path
+    verdict, name, path, import_id
 FROM incoming INNER JOIN verdicts ON verdicts.id = toFixedString(incoming.id, 16)
 WHERE verdict NOT IN ('', 'already') LIMIT 1 BY id SETTINGS max_threads = 1"""
 
@@ -154,9 +154,10 @@ def migrations() -> list[tuple[int, list[str]]]:
     return found
 
 
-LEDGER_STORED = "SELECT count() FROM events"
-LEDGER_DROPPED = "SELECT reason, count() FROM drops"
-OF_SITE = " WHERE site_id = {site_id:String}"
+LEDGER_STORED = "SELECT count() FROM events WHERE true"
+LEDGER_DROPPED = "SELECT reason, count() FROM drops WHERE true"
+OF_SITE = " AND site_id = {site_id:String}"
+OF_IMPORT = " AND import_id = {import_id:String}"
 BY_REASON = " GROUP BY reason"
 SITES = "SELECT site_id, toUnixTimestamp64Milli(max(occurred_at)) FROM events GROUP BY site_id"
 CHECK = "SELECT count() FROM schema_version"

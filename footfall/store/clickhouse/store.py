@@ -118,9 +118,13 @@ class ClickHouseStore:
         answer = await self._door.select(question.sql, question.params)
         return Table(columns=question.columns, rows=question.read(answer))
 
-    async def ledger(self, site_id: str | None = None) -> Ledger:
+    async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""
-        where, params = ("", {}) if site_id is None else (sql.OF_SITE, {"site_id": site_id})
+        where, params = "", dict[str, str]()
+        if site_id is not None:
+            where, params["site_id"] = where + sql.OF_SITE, site_id
+        if import_id is not None:
+            where, params["import_id"] = where + sql.OF_IMPORT, import_id
         stored, dropped = await asyncio.gather(
             self._door.select(sql.LEDGER_STORED + where, params),
             self._door.select(sql.LEDGER_DROPPED + where + sql.BY_REASON, params),

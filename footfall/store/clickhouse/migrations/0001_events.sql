@@ -73,6 +73,7 @@ CREATE TABLE drops
     reason LowCardinality(String),
     name LowCardinality(String),
     path LowCardinality(String),
+    import_id LowCardinality(String),
     received_at DateTime64(3, 'UTC') ALIAS fromUnixTimestamp64Milli(toUnixTimestamp64Milli(occurred_at) + delay_ms, 'UTC')
 )
 ENGINE = MergeTree
