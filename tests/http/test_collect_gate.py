@@ -14,7 +14,7 @@ from footfall.registry.base import Scope
 from footfall.settings import AuthMode
 from tests.http.collecting import EVENT, Collecting, collecting
 
-OLD = int(time.time()) - 49 * 3600
+OLD = 1_705_314_600
 
 
 @pytest.fixture
