@@ -1,4 +1,4 @@
-"""Event: the one record that flows from the collector to the store; its limits, its encoding, its reasons to be dropped."""
+"""Event: the one record, from the collector to the store; its limits, its encoding, its reasons to be dropped."""
 
 import itertools
 import os
@@ -123,5 +123,5 @@ os.register_at_fork(after_in_child=_renew_prefix)
 
 
 def key_of(site_id: str, event_id: str) -> bytes:
-    """The Event.key of a sender's own *event_id*: 128 bits, for at 64 a billion events would make a false twin likely."""
+    """The Event.key of a sender's own *event_id*: 128 bits, for at 64 a billion events make a false twin likely."""
     return blake2b(f"{site_id}\0{event_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -8,7 +8,7 @@ _FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 EVENTS_ACCEPTED = Counter(
     "footfall_events_accepted",
-    "Events answered with 202 that will count, since this process started",
+    "Events answered with 202 that count, since this process started",
     registry=REGISTRY,
 )
 EVENTS_DROPPED = Counter(

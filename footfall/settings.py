@@ -1,4 +1,4 @@
-"""Settings: the environment (and `.env`) read once, strictly, into one frozen object, with every fault reported together."""
+"""Settings: the environment and `.env`, read once, strictly, into one frozen object; all faults are told together."""
 
 import ipaddress
 import os

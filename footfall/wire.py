@@ -84,7 +84,7 @@ async def open_registry(settings: Settings) -> Registry:
 
 
 async def open_queue(settings: Settings, *, is_sole_worker: bool = False) -> Queue:
-    """The queue these settings name. *is_sole_worker*: this process holds the embedded store, so nobody else reserves."""
+    """The queue these settings name. *is_sole_worker*: nobody else reserves from an embedded one."""
     return await SqliteQueue.open(
         _folder(settings) / QUEUE_FILE,
         attempts=settings.queue_attempts,

@@ -74,11 +74,13 @@ class Footfall:
         self.process = None
         return status
 
-    def footfall(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    def footfall(
+        self, *arguments: str, stdin: bytes | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run another `footfall` command on the same settings."""
         done = subprocess.run(
             [sys.executable, "-m", "footfall", *arguments],
-            env={**self.environment, "COLUMNS": "200"},
+            env={**self.environment, "COLUMNS": "200", **environment},
             cwd=self.data_dir.parent,
             input=stdin,
             capture_output=True,

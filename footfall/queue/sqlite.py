@@ -70,8 +70,8 @@ class SqliteQueue:
         """The queue in the file *path*, which is made with its folder if need be, readable by its owner alone.
 
         *fsync*: what was put also survives a power cut, not only a kill. *is_sole_worker*: nobody else reserves from
-        this file, so the leases of a process that was killed end now and not after their time. Raises Misconfigured for a file that this
-        version can not use, Unavailable for one that can not be opened now.
+        this file, so the leases of a process that was killed end now and not after their time. Raises Misconfigured
+        for a file that this version can not use, Unavailable for one that can not be opened now.
         """
         try:
             await asyncio.to_thread(_make_file, path)

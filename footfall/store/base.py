@@ -28,7 +28,7 @@ class Written(msgspec.Struct, frozen=True):
     dropped: int
     """Written as dropped, by the collector's reason."""
     duplicates: int
-    """Dropped here: another event with the same key was stored in the last 30 days. Kept as dropped, reason duplicate."""
+    """Dropped here, and kept as such: the same key was stored in the last 30 days."""
     already: int
     """Written by an earlier attempt."""
 

@@ -1,4 +1,4 @@
-"""Puts 200 events, has the worker write them, and dies by SIGKILL where it would tell the queue. Run by test_kill.py."""
+"""Puts 200 events, has the worker write them, and dies by SIGKILL where it would tell the queue. See test_kill.py."""
 
 import asyncio
 import os
@@ -26,7 +26,8 @@ class DeadBeforeAck:
         return getattr(self._queue, name)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        print("written", sum(len(delivery.payloads) for delivery in deliveries), flush=True)
+        sys.stdout.write(f"written {sum(len(delivery.payloads) for delivery in deliveries)}\n")
+        sys.stdout.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -20,7 +20,7 @@ DAY = "2026-03-14"
 
 
 class Sender(threading.Thread):
-    """Sends one event after the other, each with its own id, until told to stop; keeps what was answered and what not."""
+    """Sends one event after the other, each with its own id, until told to stop; keeps what was answered."""
 
     def __init__(self, url: str, number: int, start_at: int) -> None:
         super().__init__(daemon=True)

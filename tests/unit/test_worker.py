@@ -74,7 +74,7 @@ class ListStore:
     async def rows(self, query: Query) -> Table:
         raise Unavailable("this store answers no questions")
 
-    async def ledger(self, site_id: str | None = None) -> Ledger:
+    async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         return Ledger(len(self.events), {})
 
     async def sites(self) -> dict[str, int]:
