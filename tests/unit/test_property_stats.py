@@ -1,4 +1,4 @@
-"""Whatever is written, in whatever batches and however often, answers agree with a recount of the events by hand."""
+"""However events are cut into batches and repeated, answers agree with a recount of the events by hand."""
 
 import asyncio
 from collections import Counter, defaultdict
