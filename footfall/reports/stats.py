@@ -18,16 +18,16 @@ class PathViews(msgspec.Struct, frozen=True):
     views: int
 
 
-class Stats(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "from"}):
+class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"from_": "from"}):
     """The `data` of GET /api/stats: with `date` for one day, with `from` and `to` for several."""
 
     site_id: str
-    total_views: int
-    unique_users_count: int
-    top_paths: list[PathViews]
     date: str | None = None
     from_: str | None = None
     to: str | None = None
+    total_views: int
+    unique_users_count: int
+    top_paths: list[PathViews]
 
 
 async def daily_stats(  # noqa: PLR0917 - one question, said in the order of its sentence

@@ -170,6 +170,7 @@ async def test_the_ledger_balances(footfall: Running) -> None:
         "dropped": {"bot": 1},
         "waiting": 0,
         "failed": 0,
+        "purged": 0,
         "balanced": True,
     }
     of_site = (await footfall.http.get("/api/ledger?site_id=shop")).json()["data"]
