@@ -20,6 +20,7 @@ again every minute, which is also the longest that two processes can differ abou
 SALTS_MAX = 512
 
 _EPOCH_ON = date(1970, 1, 1)
+_user_digest = blake2b(digest_size=8, person=b"footfall user")
 _NOT_UTF8 = "surrogatepass"
 """Text that came in by another way than JSON may hold lone surrogates; it still names somebody."""
 
@@ -31,7 +32,8 @@ def day_of(at_ms: int) -> int:
 
 def user_visitor_id(site_id: str, user_id: str) -> int:
     """Unsigned 64 bits for a user whom the sender named: the same for ever, different on every site."""
-    digest = blake2b(f"{site_id}\0{user_id}".encode("utf-8", _NOT_UTF8), digest_size=8, person=b"footfall user")
+    digest = _user_digest.copy()  # half the time of a new one
+    digest.update(f"{site_id}\0{user_id}".encode("utf-8", _NOT_UTF8))
     return int.from_bytes(digest.digest())
 
 

@@ -89,16 +89,6 @@ class Dropped(NamedTuple):
     reason: DropReason
 
 
-class Page(NamedTuple):
-    """What the sender's `path` says."""
-
-    hostname: str
-    """Lower case, without port; empty for a relative path."""
-    path: str
-    query: str
-    """What the source is read from; never stored."""
-
-
 class Known(NamedTuple):
     """What had to be asked for before an event can be admitted."""
 
@@ -129,26 +119,27 @@ def is_campaign_parameter(pair: str) -> bool:
     return name.startswith("utm_") or name in CAMPAIGN_PARAMETERS
 
 
-def split_page(sent: str) -> Page:
-    """Split what a sender calls its path.
+def split_page(sent: str) -> tuple[str, str, str]:
+    """What a sender calls its path -> host name, path, and the query that the source is read from (never stored).
 
-    A relative path is kept as sent, but for campaign parameters. A full URL gives hostname and path; its query only
-    tells the source, for search words and tokens in it are nobody's page, and its fragment is left out. Nothing: "/".
+    The host name is in lower case, without port, and empty for a relative path. Such a path is kept as sent, but for
+    campaign parameters. A full URL's query only tells the source, for search words and tokens in it are nobody's page,
+    and its fragment is left out. Nothing at all is "/".
     """
     if "://" in sent and (url := _FULL_URL.match(sent)):
         host = url[1].rpartition("@")[2]
         host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-        return Page(host.lower(), url[2] or "/", url[3] or "")
+        return host.lower(), url[2] or "/", url[3] or ""
     if "?" not in sent:
-        return Page("", sent or "/", "")
+        return "", sent or "/", ""
     before, _, rest = sent.partition("?")
     query, hash_sign, fragment = rest.partition("#")
     pairs = query.split("&")
     kept = [pair for pair in pairs if not is_campaign_parameter(pair)]
     if len(kept) == len(pairs):
-        return Page("", sent, query)
+        return "", sent, query
     path = (before or "/") + ("?" if kept else "") + "&".join(kept) + hash_sign + fragment
-    return Page("", path, query)
+    return "", path, query
 
 
 Step = Callable[[Event, Arrival], "Event | Dropped"]
@@ -276,7 +267,7 @@ class Admission:
 
     def admit(self, incoming: Incoming, origin: Origin, known: Known) -> Event:
         """The event, named and enriched; or, with its drop_reason set, what the ledger needs of a dropped one."""
-        page = split_page(incoming.path)
+        hostname, path, query = split_page(incoming.path)
         at_ms = incoming.occurred_at_ms
         event = Event(
             new_id(),
@@ -287,8 +278,8 @@ class Admission:
             origin.received_at_ms,
             0,
             incoming.user_id,
-            incoming.hostname or page.hostname,
-            page.path,
+            incoming.hostname or hostname,
+            path,
             incoming.title,
             incoming.referrer,
         )
@@ -299,10 +290,10 @@ class Admission:
         event.currency = incoming.currency
         event.interactive = incoming.interactive
         event.import_id = incoming.import_id
-        arrival = Arrival(origin, page.query, known, self._places)
+        arrival = Arrival(origin, query, known, self._places)
         for step in STEPS:
             outcome = step(event, arrival)
-            if isinstance(outcome, Dropped):
+            if outcome is not event and isinstance(outcome, Dropped):
                 return _only_for_the_ledger(event, outcome.reason)
         return event
 

@@ -1,8 +1,8 @@
 """What the collector answers. An ASGI response is two dicts, and most of ours are the same: so those are made once."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,8 +11,17 @@ from footfall.errors import STATUS, ErrorBody, FootfallError, MethodNotAllowed, 
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
-Answer = tuple[dict[str, Any], dict[str, Any]]
-"""The two messages of a response. They are shared between requests: nobody changes them."""
+
+
+class Answer(NamedTuple):
+    """A response, shared between requests: nobody changes it."""
+
+    start: dict[str, Any]
+    body: dict[str, Any]
+    """The two ASGI messages."""
+    head: bytes
+    """The same for a socket: status line and headers, but those that uvicorn adds to every response."""
+
 
 METHODS = b"POST, OPTIONS"
 DROPPED = b"x-footfall-dropped"
@@ -63,16 +72,26 @@ class BatchAnswer(msgspec.Struct):
 
 def _answer(status: int, body: bytes, headers: Sequence[Header], *, is_json: bool = True) -> Answer:
     entity = (_JSON, (b"content-length", b"%d" % len(body))) if is_json else ()
-    return (
+    lines = [name + b": " + value + b"\r\n" for name, value in (*entity, *headers)]
+    return Answer(
         {"type": "http.response.start", "status": status, "headers": [*entity, *headers]},
         {"type": "http.response.body", "body": body},
+        b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode()) + b"".join(lines),
     )
 
 
-@lru_cache(_FAST_MS)
 def accepted(processing_time_ms: int, cors: Headers) -> Answer:
     """The 202 to one event that counts."""
-    return _answer(202, _accepted_body(processing_time_ms), cors)
+    if cors is not _TO_ALL or processing_time_ms >= _FAST_MS:
+        return _answer(202, _accepted_body(processing_time_ms), cors)
+    answer = _fast.get(processing_time_ms)
+    if answer is None:
+        answer = _fast[processing_time_ms] = _answer(202, _accepted_body(processing_time_ms), cors)
+    return answer
+
+
+_fast: dict[int, Answer] = {}
+"""The answer that nearly every event gets, by its milliseconds below _FAST_MS."""
 
 
 def dropped(processing_time_ms: int, reason: str, cors: Headers) -> Answer:

@@ -81,7 +81,7 @@ class Collector:
             return
         headers = dict(scope["headers"])
         try:
-            start, body = await self._answer(collect, scope, headers, receive)
+            start, body, _ = await self._answer(collect, scope, headers, receive)
         except Gone:
             return
         await send(start)

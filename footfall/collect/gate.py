@@ -29,10 +29,14 @@ class Knock(NamedTuple):
     sender: Sender
     key: Caller | None
     """What its key allows, without anything that is open to all; None where it shows none with the ingest scope."""
-    origin: str | None
-    host: str | None
+    headers: Mapping[bytes, bytes]
     is_local: bool
     """This machine sends to itself, with no proxy between."""
+
+    def header(self, name: bytes) -> str | None:
+        """A header as text; None where it is not there."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
 
 class Gate:
@@ -56,14 +60,7 @@ class Gate:
 
     def knock(self, sender: Sender, headers: Mapping[bytes, bytes], key: Caller | None = None) -> Knock:
         """Who is there. Counts one event against the address; raises Overloaded."""
-        origin, host = headers.get(b"origin"), headers.get(b"host")
-        knock = Knock(
-            sender,
-            key,
-            None if origin is None else origin.decode("latin-1"),
-            None if host is None else host.decode("latin-1"),
-            is_local(sender),
-        )
+        knock = Knock(sender, key, headers, is_local(sender))
         self.charge(knock, 1)
         return knock
 
@@ -86,7 +83,7 @@ class Gate:
             return
         if knock.key is not None and knock.key.allows(Scope.INGEST, incoming.site_id):
             return
-        if self._door.is_open(knock.sender, knock.host, knock.origin):
+        if self._door.is_open(knock.sender, knock.header(b"host"), knock.header(b"origin")):
             return
         fields = []
         if override is not None:
@@ -138,11 +135,12 @@ class Gate:
         if not site.allowed_origins:
             return
         # Browsers name their origin with every POST. Who names none is no page, and has to show a key instead.
-        if knock.origin is None:
+        origin = knock.header(b"origin")
+        if origin is None:
             if not has_key:
                 raise Forbidden(f"site {site.id} takes events from its own origins, or with a key; there is no Origin")
-        elif not any(is_origin_allowed(allowed, knock.origin) for allowed in site.allowed_origins):
-            raise Forbidden(f"site {site.id} takes no events from {knock.origin}")
+        elif not any(is_origin_allowed(allowed, origin) for allowed in site.allowed_origins):
+            raise Forbidden(f"site {site.id} takes no events from {origin}")
 
 
 def _limit(setting: int | None, default: int, knock: Knock) -> int:

@@ -7,9 +7,7 @@ the answers are the same: the tests ask both.
 """
 
 import asyncio
-from functools import lru_cache
-from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -127,19 +125,26 @@ class CollectorProtocol(HttpToolsProtocol):
         taken.response_complete = True
         if taken.disconnected or self.transport.is_closing():
             return
-        start, body = answer
-        default_headers = _lines(tuple(self.server_state.default_headers))
-        closing = b"" if taken.keep_alive else b"connection: close\r\n"
-        headers = _lines(tuple(start["headers"]))
-        self.transport.write(_STATUS[start["status"]] + default_headers + headers + closing + b"\r\n" + body["body"])
+        closing = b"\r\n" if taken.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(answer.head + _default_lines(self.server_state) + closing + answer.body["body"])
         if not taken.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
 
-@lru_cache(1_024)
-def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+class _Lines(NamedTuple):
+    """Default headers as bytes, and the list that they were made of: uvicorn puts a new one there every second."""
+
+    source: list[tuple[bytes, bytes]]
+    text: bytes
 
 
-_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_lines = _Lines([], b"")
+
+
+def _default_lines(state: ServerState) -> bytes:
+    global _lines  # noqa: PLW0603 - one for all connections, made anew with each new date
+    if _lines.source is not state.default_headers:
+        headers = state.default_headers
+        _lines = _Lines(headers, b"".join([name + b": " + value + b"\r\n" for name, value in headers]))
+    return _lines.text
