@@ -5,7 +5,8 @@ store, where the ledger counts it, with nothing left in it that tells of a perso
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -296,6 +297,86 @@ class Admission:
             if outcome is not event and isinstance(outcome, Dropped):
                 return _only_for_the_ledger(event, outcome.reason)
         return event
+
+    def admit_all(self, incoming: Sequence[Incoming], origin: Origin, knowns: Sequence[Known]) -> list[Event]:
+        """`admit` of each, quicker: half of a batch's time went into naming the same client and place a thousand times.
+
+        An event that differs from one before it in no more than name, path, time, user and content is made as a copy
+        of that one, which has been through the steps.
+        """
+        events: list[Event] = []
+        model: Event | None = None
+        for one, known in zip(incoming, knowns, strict=True):
+            if model is not None and one.site_id == model.site_id and _is_plain(one):
+                events.append(_like(model, one))
+                continue
+            event = self.admit(one, overridden(one, origin), known)
+            events.append(event)
+            if not event.drop_reason and _is_plain(one):
+                model = _without_content(event)
+        return events
+
+
+def overridden(incoming: Incoming, origin: Origin) -> Origin:
+    """The origin that the sender named in place of *origin*, or just that."""
+    override = incoming.override
+    if override is None:
+        return origin
+    return Origin(
+        override.ip or origin.ip, override.user_agent or origin.user_agent, origin.received_at_ms, origin.has_key
+    )
+
+
+def _is_plain(incoming: Incoming) -> bool:
+    """True where the steps name nothing by this event but its user: no bot to look for, no source, no page to split."""
+    path = incoming.path
+    return bool(
+        incoming.user_id
+        and not incoming.referrer
+        and "?" not in path
+        and "://" not in path
+        and incoming.override is None
+    )
+
+
+def _without_content(event: Event) -> Event:
+    """A model for `_like`: *event* with everything that comes from the sender's body as if it were left out."""
+    model = copy(event)
+    model.key = b""
+    model.hostname = model.title = model.language = model.screen = model.currency = ""
+    model.props = {}
+    model.revenue = None
+    model.interactive = True
+    return model
+
+
+def _like(model: Event, incoming: Incoming) -> Event:
+    """What the steps would make of a plain *incoming*, by one of the same request and site that they were made on."""
+    event = copy(model)
+    event.id = new_id()
+    event.name = incoming.name
+    at_ms = incoming.occurred_at_ms
+    event.occurred_at_ms = event.received_at_ms if at_ms is None else at_ms
+    event.user_id = incoming.user_id
+    event.visitor_id = user_visitor_id(incoming.site_id, incoming.user_id)
+    event.path = incoming.path or "/"
+    event.import_id = incoming.import_id
+    if incoming.event_id:
+        event.key = key_of(incoming.site_id, incoming.event_id)
+    if incoming.hostname:
+        event.hostname = incoming.hostname
+    if incoming.title:
+        event.title = incoming.title
+    if incoming.language:
+        event.language = incoming.language
+    if incoming.screen:
+        event.screen = incoming.screen
+    if incoming.revenue is not None:
+        event.revenue = incoming.revenue
+        event.currency = incoming.currency
+    event.props = incoming.props
+    event.interactive = incoming.interactive
+    return event
 
 
 def _day(incoming: Incoming, origin: Origin) -> int:

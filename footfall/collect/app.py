@@ -10,7 +10,7 @@ import structlog
 
 from footfall.address import Sender, sender_of
 from footfall.collect import answers
-from footfall.collect.admit import USER_AGENT_CHARS_MAX, Admission, Incoming, Known, Origin
+from footfall.collect.admit import USER_AGENT_CHARS_MAX, Admission, Incoming, Known, Origin, overridden
 from footfall.collect.answers import Answer, BatchAnswer, Cors
 from footfall.collect.batcher import Batcher
 from footfall.collect.body import Bodies, Gone, Receive
@@ -180,7 +180,7 @@ class Collector:
 
     def _admitted(self, incoming: Incoming, request: _Request, origin: Origin, known: Known) -> Event:
         self._gate.check_site(request.knock, known.site, incoming.site_id)
-        return self._admission.admit(incoming, _overridden(incoming, origin), known)
+        return self._admission.admit(incoming, overridden(incoming, origin), known)
 
     async def _collect_many(self, request: _Request, receive: Receive) -> Answer:
         batch = await self._read_batch(request, receive)
@@ -215,18 +215,18 @@ class Collector:
         admission, gate, knock = self._admission, self._gate, request.knock
         knowns: list[Known] = []
         counts: dict[str, tuple[Site | None, int]] = {}
+        known, site_id = Known(None, b""), ""
         for index, incoming in zip(batch.indices, batch.incoming, strict=True):
             if incoming.override is not None or incoming.occurred_at_ms is not None:
                 gate.check_event(knock, incoming, request.received_at_ms, f"events[{index}].")
-            known = admission.known(incoming, origin) or await admission.prepare(incoming, origin)
+            if not (incoming.user_id and incoming.site_id == site_id):
+                known = admission.known(incoming, origin) or await admission.prepare(incoming, origin)
+                site_id = incoming.site_id
             knowns.append(known)
             counted = counts.get(incoming.site_id)
             counts[incoming.site_id] = (known.site, 1 if counted is None else counted[1] + 1)
         gate.check_sites(knock, counts)
-        return [
-            admission.admit(incoming, _overridden(incoming, origin), known)
-            for incoming, known in zip(batch.incoming, knowns, strict=True)
-        ]
+        return admission.admit_all(batch.incoming, origin, knowns)
 
 
 def _count_refusal(error: FootfallError) -> None:
@@ -246,17 +246,9 @@ def _accepted(event: Event, received_at_ms: int, cors: answers.Headers) -> Answe
     return answers.accepted(took_ms, cors)
 
 
-def _overridden(incoming: Incoming, origin: Origin) -> Origin:
-    override = incoming.override
-    if override is None:
-        return origin
-    return Origin(
-        override.ip or origin.ip, override.user_agent or origin.user_agent, origin.received_at_ms, origin.has_key
-    )
-
-
 def _content_type(headers: Mapping[bytes, bytes]) -> bytes:
-    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    sent = headers.get(b"content-type", b"")
+    return sent if sent in _JSON_TYPES else sent.partition(b";")[0].strip().lower()
 
 
 def _is_strict(query: bytes) -> bool:

@@ -1,6 +1,7 @@
 """Admission: each step and each reason to drop, the same for HTTP and for imports."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footfall.collect.admit import STEPS, Admission, Incoming, Known, Origin, split_page
+from footfall.collect.admit import STEPS, Admission, Incoming, Known, Origin, Override, overridden, split_page
 from footfall.collect.rates import Rates
 from footfall.enrich.place import Places
 from footfall.errors import Overloaded
@@ -141,6 +142,47 @@ def test_events_of_one_request_are_each_named_for_their_own_day_and_site() -> No
     assert second.visitor_id == daily_visitor_id(SALT[::-1], "my-website", origin.ip, BROWSER)
     assert third.visitor_id == daily_visitor_id(SALT, "other", origin.ip, BROWSER)
     assert len({first.visitor_id, second.visitor_id, third.visitor_id}) == 3
+
+
+plain_or_not = st.builds(
+    Incoming,
+    st.sampled_from(["my-website", "other"]),
+    st.sampled_from(["pageview", "signup"]),
+    path=st.sampled_from(["/", "/a", "/a?utm_source=x", "https://h.example/b?gclid=1", ""]),
+    user_id=st.sampled_from(["", "u", "v"]),
+    occurred_at_ms=st.sampled_from([None, NOW_MS - 1, NOW_MS - 86_400_000]),
+    event_id=st.sampled_from(["", "e"]),
+    referrer=st.sampled_from(["", "https://www.google.com/", "http://semalt.com/"]),
+    title=st.sampled_from(["", "T"]),
+    hostname=st.sampled_from(["", "h.example"]),
+    screen=st.sampled_from(["", "1x1"]),
+    language=st.sampled_from(["", "de"]),
+    props=st.sampled_from([{}, {"a": "b"}]),
+    revenue=st.sampled_from([None, Decimal(1)]),
+    currency=st.just("EUR"),
+    interactive=st.booleans(),
+    import_id=st.sampled_from(["", "i"]),
+    override=st.sampled_from([None, Override("8.8.8.8", ""), Override("", "Googlebot/2.1")]),
+)
+
+
+@given(st.lists(plain_or_not, max_size=8), st.sampled_from([BROWSER, "Googlebot/2.1", ""]))
+def test_a_batch_becomes_exactly_what_its_events_would_become_one_by_one(
+    incoming: list[Incoming], user_agent: str
+) -> None:
+    incoming = [one if one.revenue else msgspec.structs.replace(one, currency="") for one in incoming]
+    knowns = [Known(Site(one.site_id, 1), SALT) for one in incoming]
+    registry: SqliteRegistry = Nothing()  # type: ignore[assignment]
+    admission = Admission(Sites(registry, auto_create=True), Salts(registry), Places())
+    together = admission.admit_all(incoming, an_origin(user_agent=user_agent), knowns)
+    singly = [
+        admission.admit(one, overridden(one, an_origin(user_agent=user_agent)), known)
+        for one, known in zip(incoming, knowns, strict=True)
+    ]
+    assert len({event.id for event in together}) == len(together)
+    for event in (*together, *singly):
+        event.id = b""
+    assert together == singly
 
 
 def test_an_origin_never_tells_its_address_when_printed() -> None:
