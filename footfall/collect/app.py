@@ -17,6 +17,7 @@ from footfall.collect.body import Bodies, Gone, Receive
 from footfall.collect.dialects.footfall import Batch, decode_lines, decode_many, decode_one, rejected_faults
 from footfall.collect.gate import Gate, Knock
 from footfall.door import Caller, Door
+from footfall.enrich import bot, client
 from footfall.enrich.place import Places
 from footfall.errors import STATUS, Fault, FootfallError, Invalid, MethodNotAllowed
 from footfall.event import Event, encode
@@ -263,5 +264,8 @@ def build_collector(
     settings: Settings, queue: Queue, registry: Registry, sites: Sites, door: Door, *, inner: AsgiApp
 ) -> Collector:
     """The collector before *inner*. Raises Misconfigured for a GEOIP_DATABASE that can not be read."""
+    # Else the first event would hold up the loop for 0.1 s while the matchers are built.
+    bot.warm_up()
+    client.warm_up()
     admission = Admission(sites, Salts(registry), Places(settings.geoip_database))
     return Collector(Batcher(queue), admission, Gate(settings, door), settings, inner)
