@@ -16,15 +16,15 @@ import cyclopts
 import msgspec
 from rich.console import Console
 
-from bench import idle, ingest, load, store, table, visible
+from bench import batch, idle, load, store, table, visible
 from bench.rows import NotMeasured, Row, Skipped, Verdict
 from bench.run import FULL, OUT, QUICK, Run, Step
 
 STEPS: dict[str, Step] = {
     "requests": load.requests,
     "p99": load.p99,
-    "batch": ingest.batch,
-    "stored": ingest.stored,
+    "batch": batch.batch,
+    "stored": batch.stored,
     "visible": visible.visible,
     "stats": store.stats,
     "idle": idle.idle,
