@@ -1,14 +1,19 @@
 """The queues that have to prove themselves. A new adapter adds its harness to HARNESSES, and changes no test."""
 
 import asyncio
+import secrets
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from footfall.queue.base import Queue
+from footfall.queue.bullmq import BullmqQueue
+from footfall.queue.bullmq_connection import RedisAddress, connect
 from footfall.queue.sqlite import SqliteQueue, wall_ms
 from tests.fakes_queue import MemoryQueue
+from tests.servers import valkey, valkey_cluster
 
 LIMITLESS = 2**40
 
@@ -92,8 +97,66 @@ queue = await SqliteQueue.open(
             await queue.close()
 
 
-HARNESSES: dict[str, Callable[[Path], Harness]] = {"memory": MemoryHarness, "sqlite": SqliteHarness}
-DURABLE = ("sqlite",)
+_SHORTEN = """
+for _, key in ipairs(redis.call("KEYS", ARGV[1])) do
+  local left_ms = redis.call("PTTL", key)
+  if left_ms > tonumber(ARGV[2]) then
+    redis.call("PEXPIRE", key, left_ms - ARGV[2])
+  elseif left_ms >= 0 then
+    redis.call("DEL", key)
+  end
+end"""
+"""Time for what a Redis server itself forgets: the locks of leases."""
+
+
+class BullmqHarness:
+    """BullMQ, on a queue name of its own on the server that all tests share."""
+
+    def __init__(self, folder: Path, *, cluster: bool = False) -> None:
+        server = valkey_cluster() if cluster else valkey()
+        self.address = RedisAddress("127.0.0.1", server.port, cluster=cluster)
+        self.name = f"test-{secrets.token_hex(6)}"
+        self.now_ms = wall_ms()
+        self.queues: list[Queue] = []
+
+    async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> BullmqQueue:
+        queue = await BullmqQueue.open(
+            self.address, self.name, attempts=attempts, backoff_ms=backoff_ms, now_ms=lambda: self.now_ms
+        )
+        self.queues.append(queue)
+        return queue
+
+    async def pass_time(self, duration_s: float) -> None:
+        self.now_ms += round(duration_s * 1000)
+        prefix = "{bull}" if self.address.cluster else "bull"
+        client = connect(self.address)
+        await client.register_script(_SHORTEN)(
+            [f"{prefix}:{self.name}:"], [f"{prefix}:{self.name}:*", round(duration_s * 1000)]
+        )
+        await client.aclose()
+
+    def code(self) -> str:
+        return f"""
+from footfall.queue.bullmq import BullmqQueue
+from footfall.queue.bullmq_connection import RedisAddress
+queue = await BullmqQueue.open(
+    RedisAddress("127.0.0.1", {self.address.port}, cluster={self.address.cluster}), {self.name!r},
+    attempts=5, backoff_ms=1_000
+)
+"""
+
+    async def close(self) -> None:
+        for queue in self.queues:
+            await queue.close()
+
+
+HARNESSES: dict[str, Callable[[Path], Harness]] = {
+    "memory": MemoryHarness,
+    "sqlite": SqliteHarness,
+    "bullmq": BullmqHarness,
+    "bullmq-cluster": partial(BullmqHarness, cluster=True),
+}
+DURABLE = ("sqlite", "bullmq", "bullmq-cluster")
 """Those that outlive a process which is killed."""
 LIMITED = ("memory", "sqlite")
 """Those that refuse what is over max_bytes."""

@@ -203,10 +203,18 @@ class SqliteModel(QueueModel):
     harness_name = "sqlite"
 
 
+class BullmqModel(QueueModel):
+    harness_name = "bullmq"
+
+
 LIMITS = settings(
     max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 MemoryModel.TestCase.settings = LIMITS
 SqliteModel.TestCase.settings = LIMITS
+BullmqModel.TestCase.settings = settings(
+    LIMITS, max_examples=15
+)  # a server answers a thousand times slower than memory
 TestTheMemoryQueueAgainstTheModel = MemoryModel.TestCase
 TestTheSqliteQueueAgainstTheModel = SqliteModel.TestCase
+TestTheBullmqQueueAgainstTheModel = BullmqModel.TestCase
