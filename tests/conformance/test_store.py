@@ -232,6 +232,14 @@ async def test_a_batch_with_poison_in_it_is_unstorable_and_leaves_nothing(store:
     assert (await write(store, an_event())).stored == 1
 
 
+async def test_two_broken_payloads_do_not_make_up_for_each_other(store: Store) -> None:
+    good = encode(an_event())
+    without_its_last_field, with_one_in_front = good[:-1], good[:3] + b"\xa0" + good[3:]
+    with pytest.raises(Unstorable):
+        await store.write(Batch([without_its_last_field, with_one_in_front], redelivered=False))
+    assert await store.ledger() == Ledger(0, {})
+
+
 async def test_a_batch_may_hold_events_of_every_month_since_1970(store: Store) -> None:
     events = [an_event(datetime(1970 + i // 12, 1 + i % 12, 3, tzinfo=UTC)) for i in range(56 * 12)]
     assert (await write(store, *events)).stored == len(events)
