@@ -323,7 +323,6 @@ async def test_order_and_limit_are_kept_and_ties_go_by_the_dimension(store: Stor
 async def test_a_million_visitors_on_one_day_are_counted_exactly(store: Store) -> None:
     size = 100_000
     for start in range(0, 1_000_000, size):
-        # The same bytes with another id and visitor: encoding a million events is not what is tested.
         await write(store, *[an_event(visitor_id=start + i) for i in range(size)])
     assert await totals(store) == (1_000_000, 1_000_000, 1_000_000)
 
