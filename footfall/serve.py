@@ -106,6 +106,8 @@ async def up(settings: Settings, announce: Callable[[str], None]) -> None:
             data_dir=str(settings.data_dir),
             auth=settings.auth.value,
         )
+        for sentence in parts.queue.advice:
+            log.warning(sentence)
         try:
             await server.serve()
         finally:

@@ -4,8 +4,8 @@ Refuses by name what can not work: a server half on an embedded part, a backend 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -54,15 +54,15 @@ def check(settings: Settings, half: Half) -> None:
         for name, is_set, what in (
             ("MONGODB_URI", settings.mongodb_uri, "MongoDB store"),
             ("CLICKHOUSE_URL", settings.clickhouse_url, "ClickHouse server store"),
-            ("REDIS_HOST", settings.redis_host, "Redis queue"),
             ("USE_SQS", settings.use_sqs, "SQS queue"),
             ("ENABLE_CLOUDWATCH", settings.enable_cloudwatch, "CloudWatch log handler"),
         )
         if is_set
     ]
     if half is not Half.BOTH and not problems:
+        embedded = "the store is" if settings.redis_host or settings.use_sqs else "both are"
         problems.append(
-            f"`footfall {half}` needs a queue and a store on servers, and both are embedded in DATA_DIR here: "
+            f"`footfall {half}` needs a queue and a store on servers, and {embedded} embedded in DATA_DIR here: "
             "run `footfall up`, which is everything in one process"
         )
     if problems:
@@ -84,7 +84,9 @@ async def open_registry(settings: Settings) -> Registry:
 
 
 async def open_queue(settings: Settings, *, is_sole_worker: bool = False) -> Queue:
-    """The queue these settings name. *is_sole_worker*: nobody else reserves from an embedded one."""
+    """The queue these settings name; SQS before Redis. *is_sole_worker*: nobody else reserves from an embedded one."""
+    if settings.redis_host:
+        return await _open_bullmq(settings, settings.redis_host)
     return await SqliteQueue.open(
         _folder(settings) / QUEUE_FILE,
         attempts=settings.queue_attempts,
@@ -93,6 +95,31 @@ async def open_queue(settings: Settings, *, is_sole_worker: bool = False) -> Que
         fsync=settings.fsync,
         is_sole_worker=is_sole_worker,
     )
+
+
+async def _open_bullmq(settings: Settings, host: str) -> Queue:
+    with _extra("redis", "REDIS_HOST"):
+        from footfall.queue.bullmq import BullmqQueue  # noqa: PLC0415 - only who asks for Redis needs its packages
+        from footfall.queue.bullmq_connection import RedisAddress  # noqa: PLC0415
+    address = RedisAddress(
+        host, settings.redis_port, settings.redis_password, tls=settings.redis_tls, cluster=settings.redis_cluster
+    )
+    return await BullmqQueue.open(
+        address, settings.queue_name, attempts=settings.queue_attempts, backoff_ms=settings.queue_backoff_ms
+    )
+
+
+@contextmanager
+def _extra(name: str, variable: str) -> Iterator[None]:
+    """Around imports that only the extra *name* brings: says how to get it where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __package__:
+            raise
+        raise Misconfigured(
+            f"{variable} is set, but the package {error.name} is not installed: run `pip install 'footfall[{name}]'`"
+        ) from error
 
 
 async def open_store(settings: Settings) -> Store:

@@ -39,6 +39,7 @@ class MemoryQueue:
     max_bytes: int = 2**31
     now_ms: Callable[[], int] = wall_ms
     kind: str = "memory"
+    advice: Sequence[str] = ()
     jobs: dict[str, _Job] = field(default_factory=dict)
     set_aside: dict[str, _Job] = field(default_factory=dict)
     received_events: int = 0

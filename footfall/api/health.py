@@ -125,7 +125,9 @@ async def _queue(context: ApiContext, depth: Probe[Depth]) -> tuple[QueueHealth,
         found = await depth()
     except Unavailable as error:
         return QueueHealth("down", kind, message=str(error)), None
-    health = QueueHealth("ok", kind, found.waiting, found.active, found.delayed, found.failed)
+    health = QueueHealth(
+        "ok", kind, found.waiting, found.active, found.delayed, found.failed, " ".join(context.queue.advice)
+    )
     return health, round(found.oldest_s, 3)
 
 

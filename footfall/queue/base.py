@@ -84,6 +84,8 @@ class Queue(Protocol):
     kind: str
     """What health and the start line call it: "sqlite", "bullmq", "sqs"."""
     failed: FailedJobs
+    advice: Sequence[str]
+    """What a person should change at the queue's server, lest events get lost: sentences, none when all is well."""
 
     async def put(self, payloads: Sequence[bytes], lane: Lane = Lane.LIVE) -> None:
         """Return only when every payload would survive a crash of all our processes; all of them or none.

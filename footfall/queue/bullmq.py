@@ -245,7 +245,7 @@ class BullmqQueue:
         )
         if data is None:
             return None
-        payloads = payloads_of(data)
+        payloads = payloads_of(data) or ()
         return FailedJob(job_id, len(payloads), int(started or 0), reason or "", int(failed_at_ms or 0), payloads)
 
     async def replay(self, ids: Sequence[str]) -> int:

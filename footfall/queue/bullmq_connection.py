@@ -13,10 +13,14 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
     ConnectionError,  # noqa: A004 - redis-py's own; the built-in one is an OSError
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisClusterException,
     ResponseError,
     TimeoutError,  # noqa: A004
+    TryAgainError,
 )
 
 from footfall.errors import Misconfigured, Unavailable
@@ -30,8 +34,9 @@ RETRIES = 1
 """Every script may be repeated: a put knows its jobs by their ids, and a lease by its token."""
 CONNECTIONS_MAX = 50
 
-_TRANSIENT = ("OOM", "MISCONF", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "BUSY")
-"""Answers of a server that is full, starting, failing over or can not write its file: worth repeating."""
+_TRANSIENT = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
+_TRANSIENT_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
+"""Answers of a server that is full, failing over, or can not write its file: the same call is worth repeating."""
 
 
 class RedisAddress(msgspec.Struct, frozen=True):
@@ -69,7 +74,7 @@ def translated() -> Iterator[None]:
     except (ConnectionError, TimeoutError, RedisClusterException, OSError) as error:
         raise Unavailable(f"the Redis queue can not be reached: {error}") from error
     except ResponseError as error:
-        if not str(error).startswith(_TRANSIENT) and "OOM" not in str(error):
+        if not isinstance(error, _TRANSIENT) and not str(error).startswith(_TRANSIENT_CODES):
             raise
         raise Unavailable(f"the Redis queue can not be used now: {error}") from error
 
@@ -117,7 +122,7 @@ async def advice(client: Client, key: str) -> Sequence[str]:
             "Redis writes no append-only file, so events that were accepted are lost when it is killed: "
             "set appendonly to yes"
         )
-    return found
+    return tuple(found)
 
 
 async def _info(client: Client, key: str, section: str) -> dict[str, Any]:

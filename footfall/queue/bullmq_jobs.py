@@ -49,10 +49,8 @@ class Leased(msgspec.Struct, frozen=True, array_like=True):
         """Its payloads; or why it is not delivered but failed at once."""
         if self.failure:
             return self.failure
-        try:
-            return payloads_of(self.data)
-        except ValueError:
-            return NOT_OURS
+        payloads = payloads_of(self.data)
+        return NOT_OURS if payloads is None else payloads
 
     @property
     def tries(self) -> int:
@@ -80,9 +78,12 @@ def data_as_json(payloads: Sequence[bytes]) -> str:
     return json.dumps(data_of(payloads), separators=(",", ":"))
 
 
-def payloads_of(data: str) -> tuple[bytes, ...]:
-    """The way back. Raises ValueError (msgspec.DecodeError and binascii.Error are) for a job that is not ours."""
-    return _decode(base64.b64decode(_decode_data(data).payloads, validate=True))
+def payloads_of(data: str) -> tuple[bytes, ...] | None:
+    """The way back; None for a job that is not ours."""
+    try:
+        return _decode(base64.b64decode(_decode_data(data).payloads, validate=True))
+    except ValueError:  # msgspec's DecodeError and binascii.Error are
+        return None
 
 
 def delivery(jobs: Sequence[tuple[Leased, Sequence[bytes]]], token: str) -> Delivery:

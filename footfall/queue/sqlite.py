@@ -39,6 +39,7 @@ class SqliteQueue:
     """Queue in a SQLite file. Made by `open`."""
 
     kind = "sqlite"
+    advice: Sequence[str] = ()
 
     def __init__(
         self,

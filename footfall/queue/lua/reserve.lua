@@ -46,10 +46,10 @@ if not first then
   return {}
 end
 local jobs = {first}
-if tonumber(first[6]) > 1 or first[7] or first[8] then
+if tonumber(first[6] or 0) > 1 or first[7] or first[8] then
   return jobs -- an attempt of its own
 end
-local live, events, bytes = is_live(first[1]), tonumber(first[3]), #first[2]
+local live, events, bytes = is_live(first[1]), tonumber(first[3] or 0), #first[2]
 while #jobs < jobs_max do
   local id = next_id()
   if not id or is_live(id) ~= live then
