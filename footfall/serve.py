@@ -20,7 +20,6 @@ from footfall import __version__
 from footfall.api.app import ApiContext, build_api
 from footfall.collect.app import Collector, build_collector
 from footfall.collect.serve_options import serve_options
-from footfall.enrich import bot, client
 from footfall.errors import InUse, Misconfigured
 from footfall.queue.base import Queue
 from footfall.settings import Settings
@@ -94,8 +93,6 @@ async def up(settings: Settings, announce: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.ask_to_stop)
-        # The tables of user agents are built now (100 ms), not while the first visitor waits.
-        await asyncio.gather(asyncio.to_thread(bot.warm_up), asyncio.to_thread(client.warm_up))
         working = asyncio.create_task(worker.run())
         log.info(
             "starting",
