@@ -2,9 +2,11 @@
 
 from contextlib import ExitStack
 
+import msgspec
+
 from bench import bodies
 from bench.pace import pace
-from bench.processes import Footfall, echo, footfall, nginx, program
+from bench.processes import Footfall, Server, echo, footfall, nginx, program
 from bench.rows import NotMeasured, Row, Skipped, Verdict, median, percentile, spread, verdict
 from bench.run import Run
 from bench.wrk import CONNECTIONS, Load, wrk
@@ -16,36 +18,52 @@ WARM_S = 1.0
 OURS, ECHO, NGINX = "Footfall", "bare ASGI echo", "nginx"
 
 
+class _Round(msgspec.Struct, frozen=True):
+    """One server's turn."""
+
+    load: Load
+    cpu_us: float
+    """Of processor time for each request, all threads."""
+    first_thread_us: float
+
+
+def _round(server: Server, seconds: float) -> _Round:
+    before = server.cpu_s()
+    load = wrk(server.port, seconds)
+    after = server.cpu_s()
+    return _Round(
+        load,
+        (after.all_s - before.all_s) / load.requests * 1e6,
+        (after.first_thread_s - before.first_thread_s) / load.requests * 1e6,
+    )
+
+
 def requests(run: Run) -> list[Row]:
     """POST /api/event of one process, durable, against nginx answering a constant 200: rounds in turn, medians."""
     program("wrk")
     missing = ""
-    loads: dict[str, list[Load]] = {}
     with ExitStack() as stack:
         ours = stack.enter_context(footfall(run.folder("requests")))
-        ports = {OURS: ours.port, ECHO: stack.enter_context(echo(run.folder("echo")))}
+        servers: dict[str, Server] = {OURS: ours, ECHO: stack.enter_context(echo(run.folder("echo")))}
         try:
-            ports[NGINX] = stack.enter_context(nginx(run.folder("nginx")))
+            servers[NGINX] = stack.enter_context(nginx(run.folder("nginx")))
         except Skipped as reason:
             missing = str(reason)
-        sent = wrk(ours.port, WARM_S).requests
-        for name, port in ports.items():
-            if name != OURS:
-                wrk(port, WARM_S)
+        rounds: dict[str, list[_Round]] = {name: [] for name in servers}
+        warm = {name: wrk(server.port, WARM_S).requests for name, server in servers.items()}
         ours.settle()
         for number in range(run.plan.rounds):
-            for name, port in ports.items():
+            for name, server in servers.items():
                 run.say(f"round {number + 1} of {run.plan.rounds}: {name}")
-                load = wrk(port, run.plan.round_s)
-                loads.setdefault(name, []).append(load)
+                rounds[name].append(_round(server, run.plan.round_s))
                 if name == OURS:
-                    sent += load.requests
                     # The backlog is stored before the next one's turn: its work must not fall into their time.
                     ours.settle()
-        _check_all_there(ours, sent, (run.plan.rounds + 1) * CONNECTIONS)
-    per_s = {name: [load.per_s for load in found] for name, found in loads.items()}
+        answered = warm[OURS] + sum(one.load.requests for one in rounds[OURS])
+        _check_all_there(ours, answered, (run.plan.rounds + 1) * CONNECTIONS)
+    per_s = {name: [one.load.per_s for one in found] for name, found in rounds.items()}
     run.requests_per_s = median(per_s[OURS])
-    return [_ratio_row(per_s, missing), *(_speed_row(name, per_s[name]) for name in per_s)]
+    return [_ratio_row(per_s, missing), *(_speed_row(name, found) for name, found in rounds.items())]
 
 
 def _check_all_there(ours: Footfall, answered: int, under_way_max: int) -> None:
@@ -81,13 +99,23 @@ _HOW = {
 }
 
 
-def _speed_row(name: str, per_s: list[float]) -> Row:
+def _speed_row(name: str, rounds: list[_Round]) -> Row:
+    per_s = [one.load.per_s for one in rounds]
+    cpu_us = median([one.cpu_us for one in rounds])
+    first_us = median([one.first_thread_us for one in rounds])
+    of_first = f", {first_us:.0f} of them in the HTTP thread" if name == OURS else ""
     return Row(
         step="requests",
         figure=f"  {name}",
         measured=f"{median(per_s):,.0f}/s ({spread(per_s)})",
-        how=_HOW[name],
-        values={"per_s": median(per_s), "per_s_min": min(per_s), "per_s_max": max(per_s)},
+        how=f"{_HOW[name]}; {cpu_us:.0f} us of CPU a request{of_first}",
+        values={
+            "per_s": median(per_s),
+            "per_s_min": min(per_s),
+            "per_s_max": max(per_s),
+            "cpu_us": cpu_us,
+            "first_thread_us": first_us,
+        },
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from bench.http import Connection, get
 from bench.rows import NotMeasured, Skipped
@@ -20,7 +21,9 @@ START_S = 120.0
 STOP_S = 30.0
 SETTLE_S = 600.0
 APT = "apt-get install nginx-light wrk"
-SHOWN_CHARS = 1_500
+ROOT = Path(__file__).parent.parent
+"""The checkout of this very file, which is what is measured, wherever else one is installed."""
+SHOWN_CHARS = 800
 """Of a log, when a process did not start or died."""
 
 
@@ -79,6 +82,31 @@ def tail(log_path: Path) -> str:
     return log_path.read_text(errors="replace")[-SHOWN_CHARS:].strip()
 
 
+class Cpu(msgspec.Struct, frozen=True):
+    """Seconds of processor time, user and system."""
+
+    all_s: float
+    first_thread_s: float
+    """Of the thread that the process began with; in ours it is the one that speaks HTTP."""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A running one, whichever it is."""
+
+    port: int
+    pid: int
+
+    def cpu_s(self) -> Cpu:
+        """What it has used of the processors so far, its children included."""
+        process = psutil.Process(self.pid)
+        used = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        first = [thread for thread in process.threads() if thread.id == self.pid]
+        return Cpu(
+            all_s=sum(one.user + one.system for one in used),
+            first_thread_s=sum(thread.user_time + thread.system_time for thread in first),
+        )
+
+
 class Ledger(msgspec.Struct, frozen=True):
     """The account of all events, as /api/ledger tells it."""
 
@@ -90,11 +118,9 @@ class Ledger(msgspec.Struct, frozen=True):
     balanced: bool
 
 
-class Footfall(msgspec.Struct, frozen=True):
+class Footfall(Server, frozen=True):
     """A running `footfall up`."""
 
-    port: int
-    pid: int
     data_dir: Path
 
     def get(self, path: str) -> Any:
@@ -132,6 +158,7 @@ def footfall(data_dir: Path) -> Iterator[Footfall]:
         "HOME": os.environ.get("HOME", "/"),
         "DATA_DIR": str(data_dir),
         "PORT": str(port),
+        "PYTHONPATH": str(ROOT),
     }
     # Its own folder, so that a developer's .env changes nothing here.
     with child([sys.executable, "-m", "footfall", "up"], log_path, environment, data_dir.parent) as process:
@@ -169,8 +196,8 @@ http {{
 
 
 @contextmanager
-def nginx(folder: Path) -> Iterator[int]:
-    """nginx with one worker, and the port where it answers every request with a constant 200.
+def nginx(folder: Path) -> Iterator[Server]:
+    """nginx with one worker, which answers every request with a constant 200.
 
     `return` reads the request's body off the connection and throws it away without looking at it, which is the least
     that a server on a kept connection can do.
@@ -183,19 +210,18 @@ def nginx(folder: Path) -> Iterator[int]:
     log_path = folder / "nginx.log"
     with child([command, "-p", str(folder), "-c", str(conf), "-e", "stderr"], log_path, os.environ, folder) as process:
         _wait_for(process, port, "/", log_path)
-        yield port
+        yield Server(port, process.pid)
 
 
 @contextmanager
-def echo(folder: Path) -> Iterator[int]:
-    """A bare ASGI application (echo.py) on uvicorn with uvloop and httptools, and its port."""
+def echo(folder: Path) -> Iterator[Server]:
+    """A bare ASGI application (echo.py) on uvicorn with uvloop and httptools."""
     port = free_port()
     folder.mkdir(parents=True)
     log_path = folder / "echo.log"
     options = ["--loop", "uvloop", "--http", "httptools", "--lifespan", "off", "--ws", "none"]
     options += ["--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", "bench.echo:app", "--host", "127.0.0.1", "--port", str(port), *options]
-    root = Path(__file__).parent.parent
-    with child(command, log_path, os.environ, root) as process:
+    with child(command, log_path, os.environ, ROOT) as process:
         _wait_for(process, port, "/", log_path)
-        yield port
+        yield Server(port, process.pid)
