@@ -72,7 +72,9 @@ def bench(
     plan = QUICK if quick else FULL
     scratch = OUT / f"run-{os.getpid()}"
     began_s = time.monotonic()
-    run = Run(plan, scratch, lambda line: err.print(f"[dim]{time.monotonic() - began_s:5.0f} s[/]  {line}"))
+    run = Run(
+        plan, scratch, lambda line: err.print(f"[dim]{time.monotonic() - began_s:5.0f} s[/]  {line}", soft_wrap=True)
+    )
     rows: list[Row] = []
     try:
         for name, step in STEPS.items():
