@@ -2,32 +2,18 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from operator import itemgetter
+from collections.abc import Mapping
 
 import msgspec
 
 from footfall.errors import Unavailable, Unstorable
-from footfall.event import PAGEVIEW, DropReason, Event, decode
-from footfall.query.query import Dimension, Direction, Metric, Query
+from footfall.event import DropReason, Event, decode
+from footfall.query.query import Query
 from footfall.store.base import Batch, Check, Ledger, Table, Written
+from tests.fakes_questions import Questioner
 
 _WINDOW_MS = 30 * 24 * 3600 * 1000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MS = 5_648_000_000_000
-_COLUMNS = {
-    Dimension.PAGE: "path",
-    Dimension.NAME: "name",
-    Dimension.HOSTNAME: "hostname",
-    Dimension.SOURCE: "source",
-    Dimension.CHANNEL: "channel",
-    Dimension.REFERRER: "referrer",
-    Dimension.COUNTRY: "country",
-    Dimension.BROWSER: "browser",
-    Dimension.OS: "os",
-    Dimension.DEVICE: "device",
-}
 
 
 class MemoryStore:
@@ -85,41 +71,10 @@ class MemoryStore:
     async def rows(self, query: Query) -> Table:
         """See Store."""
         self._refuse_when_down()
-        groups: dict[tuple[str, ...], list[Event]] = {} if query.dimensions else {(): []}
-        for event in self.events.values():
-            at = _EPOCH + timedelta(milliseconds=event.occurred_at_ms)
-            if event.site_id == query.site_id and query.range.start <= at < query.range.end:
-                local = at.astimezone(query.range.zone)
-                key = tuple(self._value(dimension, event, local) for dimension in query.dimensions)
-                groups.setdefault(key, []).append(event)
-        rows: list[tuple[object, ...]] = []
-        for key, events in groups.items():
-            figures = tuple(self._figure(metric, events) for metric in query.metrics)
-            if not query.dimensions or any(figures):
-                rows.append((*key, *figures))
-        columns: tuple[str, ...] = (*query.dimensions, *query.metrics)
-        if query.order_by or query.limit is not None:
-            orders = [(columns.index(by), way) for by, way in query.order_by]
-            by_dimension = [(place, Direction.ASC) for place in range(len(query.dimensions))]
-            for place, way in reversed([*orders, *by_dimension]):
-                rows.sort(key=itemgetter(place), reverse=way is Direction.DESC)
-        return Table(columns, rows[: query.limit])
-
-    @staticmethod
-    def _value(dimension: Dimension, event: Event, local: datetime) -> str:
-        if dimension is Dimension.DAY:
-            return local.date().isoformat()
-        if dimension is Dimension.HOUR:
-            return local.replace(minute=0, second=0, microsecond=0).isoformat()
-        return str(getattr(event, _COLUMNS[dimension]))
-
-    @staticmethod
-    def _figure(metric: Metric, events: Sequence[Event]) -> int:
-        if metric is Metric.EVENTS:
-            return len(events)
-        if metric is Metric.VISITORS:
-            return len({event.visitor_id for event in events})
-        return sum(event.name == PAGEVIEW for event in events)
+        own = [event for event in self.events.values() if event.site_id == query.site_id]
+        rows, total = Questioner(query, own).rows()
+        columns = tuple(str(name) for name in (*query.dimensions, *query.metrics))
+        return Table(columns, rows, total if query.with_total else None)
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from footfall import __version__
-from footfall.api import ingestion, ledger, sites, stats
+from footfall.api import ingestion, ledger, query, sites, stats
 from footfall.api.pages import Page, answer, page
 from footfall.api.parameters import described
 from footfall.errors import ErrorBody
@@ -26,6 +26,7 @@ _NOBODY: Final = "A key is needed, or the one sent does not work."
 _FORBIDDEN: Final = "This key does not allow it."
 _DOWN: Final = "A backend is down, full or too slow; send the same again after Retry-After seconds."
 _ERRORS_READING: Final = {"400": _INVALID, "401": _NOBODY, "403": _FORBIDDEN, "503": _DOWN}
+_ERRORS_QUERY: Final = _ERRORS_READING | {"413": "The body is over the limit."}
 _ERRORS_EVENTS: Final = {
     "400": _INVALID,
     "401": _NOBODY,
@@ -72,6 +73,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     _, ours = msgspec.json.schema_components([ErrorBody], ref_template="#/components/schemas/{name}")
     schemas.update(ours)
     schemas.update(ingestion.SCHEMAS)
+    schemas.update(query.SCHEMAS)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "ff_..."}}
     paths = document["paths"]
     for path, item in paths.items():
@@ -84,6 +86,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas["StatsAnswer"]["example"] = stats.EXAMPLE
     for path, item in ingestion.PATHS.items():
         operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_EVENTS)}}
+        paths[path] = {"post": operation}
+    for path, item in query.PATHS.items():
+        operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_QUERY)}}
         paths[path] = {"post": operation}
     document["paths"] = dict(sorted(paths.items()))
     return document

@@ -42,11 +42,18 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """An answer: one row per group, unsorted unless the query said how, without empty groups."""
+    """An answer: one row per group, unsorted unless the query said how, without empty groups.
+
+    Dimensions are text but for the numbers of time:day_of_week and time:hour_of_day. Counts are int; ratios float, per
+    cent or seconds or a number, not rounded, None where there is nothing to divide by; money a dict from currency to
+    Decimal, None where there is none.
+    """
 
     columns: tuple[str, ...]
     """The dimensions, then the metrics, as the query named them."""
     rows: Sequence[tuple[object, ...]]
+    total: int | None = None
+    """How many rows there are without limit and offset, where the query asked."""
 
 
 class Check(msgspec.Struct, frozen=True):

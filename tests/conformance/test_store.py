@@ -153,7 +153,13 @@ async def test_keys_that_share_their_first_bytes_are_different_keys(store: Store
 
 
 async def test_hostile_text_comes_back_as_it_went_in(store: Store) -> None:
-    await write(store, *[an_event(path=text, hostname=text, referrer=text, source=text) for text in HOSTILE])
+    await write(
+        store,
+        *[
+            an_event(visitor_id=i, path=text, hostname=text, referrer=text, source=text)
+            for i, text in enumerate(HOSTILE)
+        ],
+    )
     for dimension in (Dimension.PAGE, Dimension.HOSTNAME, Dimension.REFERRER, Dimension.SOURCE):
         assert await by(store, dimension) == dict.fromkeys(HOSTILE, 1)
 

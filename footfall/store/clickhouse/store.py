@@ -116,7 +116,11 @@ class ClickHouseStore:
         """See Store."""
         question = compile_query(query)
         answer = await self._door.select(question.sql, question.params)
-        return Table(columns=question.columns, rows=question.read(answer))
+        total = None
+        if query.with_total:
+            counted = await self._door.select(question.total_sql, question.params) if question.total_sql else [[1]]
+            total = int(counted[0][0])
+        return Table(columns=question.columns, rows=question.read(answer), total=total)
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""

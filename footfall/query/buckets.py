@@ -1,0 +1,94 @@
+"""Buckets: into which stretches of time each time dimension cuts a range, and what they are called."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from footfall.errors import Fault, Invalid
+from footfall.query.query import Dimension, Range
+from footfall.query.ranges import day_key, day_starts, hour_key, hour_starts
+
+MINUTES_MAX = 2 * 24 * 60 + 60
+"""Two days, one of which may have 25 hours."""
+
+_MINUTE = timedelta(minutes=1)
+Key = str | int
+
+
+def minute_starts(span: Range) -> list[datetime]:
+    """The first instant (in UTC) of every minute that *span* touches, ascending. Since 1972 all zones share minutes."""
+    if (span.end - span.start) > MINUTES_MAX * _MINUTE:
+        raise Invalid(Fault("date_range", "must be at most 2 days for time:minute"))
+    start = span.start.astimezone(UTC).replace(second=0, microsecond=0)
+    return [start + number * _MINUTE for number in range(-((start - span.end) // _MINUTE))]
+
+
+def _minute_key(start: datetime, zone: ZoneInfo) -> Key:
+    return start.astimezone(zone).isoformat(timespec="seconds")
+
+
+def _week_key(start: datetime, zone: ZoneInfo) -> Key:
+    day = start.astimezone(zone).date()
+    return (day - timedelta(days=day.weekday())).isoformat()
+
+
+def _month_key(start: datetime, zone: ZoneInfo) -> Key:
+    return start.astimezone(zone).date().replace(day=1).isoformat()
+
+
+def _quarter_key(start: datetime, zone: ZoneInfo) -> Key:
+    day = start.astimezone(zone).date()
+    return day.replace(month=day.month - (day.month - 1) % 3, day=1).isoformat()
+
+
+def _year_key(start: datetime, zone: ZoneInfo) -> Key:
+    return start.astimezone(zone).date().replace(month=1, day=1).isoformat()
+
+
+BUCKETS: dict[Dimension, tuple[Callable[[Range], list[datetime]], Callable[[datetime, ZoneInfo], Key]]] = {
+    Dimension.MINUTE: (minute_starts, _minute_key),
+    Dimension.HOUR: (hour_starts, hour_key),
+    Dimension.DAY: (day_starts, day_key),
+    Dimension.WEEK: (day_starts, _week_key),
+    Dimension.MONTH: (day_starts, _month_key),
+    Dimension.QUARTER: (day_starts, _quarter_key),
+    Dimension.YEAR: (day_starts, _year_key),
+    Dimension.DAY_OF_WEEK: (day_starts, lambda start, zone: start.astimezone(zone).isoweekday()),
+    Dimension.HOUR_OF_DAY: (hour_starts, lambda start, zone: start.astimezone(zone).hour),
+}
+"""Where the stretches begin, and what each is called.
+
+A week begins on Monday and is called by that day's date, a month, quarter or year by its first day, also where the
+range begins within it; days of the week count from 1, Monday.
+"""
+
+
+def buckets(dimension: Dimension, span: Range) -> list[tuple[datetime, Key]]:
+    """Every stretch of *span* with its beginning, ascending. Two that are called the same are one bucket.
+
+    Raises Invalid where there would be too many.
+    """
+    starts, key = BUCKETS[dimension]
+    found: list[tuple[datetime, Key]] = []
+    for start in starts(span):
+        name = key(start, span.zone)
+        if not found or found[-1][1] != name:
+            found.append((start, name))
+    return found
+
+
+def keys(dimension: Dimension, span: Range) -> list[Key]:
+    """What the buckets of *span* are called, each once, in their order; days of the week and hours by number."""
+    names = list(dict.fromkeys(name for _, name in buckets(dimension, span)))
+    return sorted(names, key=int) if dimension in {Dimension.DAY_OF_WEEK, Dimension.HOUR_OF_DAY} else names
+
+
+def resolve_time(span: Range) -> Dimension:
+    """What the dimension `time` stands for: hours up to two days, days up to 40, weeks up to a year, else months."""
+    length = span.end - span.start
+    # An hour more, for the two days in which clocks fall back.
+    if length <= timedelta(hours=49):
+        return Dimension.HOUR
+    if length <= timedelta(days=40, hours=1):
+        return Dimension.DAY
+    return Dimension.WEEK if length <= timedelta(weeks=53) else Dimension.MONTH

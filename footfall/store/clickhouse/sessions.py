@@ -1,0 +1,142 @@
+"""Sessions as SQL: one row for each, computed when asked, with what is carried along of their events.
+
+Per visitor the events in order of time, cut where the gap is too long; nothing is stored about sessions. Events of one
+millisecond go by their ids, which count up in the order in which they were accepted.
+"""
+# ruff: noqa: S608 - what is put together here are constants, numbers and placeholders
+
+from footfall.event import PAGEVIEW
+from footfall.query.query import FIELDS, SESSION_GAP_MS, AnyDimension, Dimension, Filter, HasDone, Scope, Taken
+from footfall.store.clickhouse.conditions import Values, condition
+
+AT_MS = "toUnixTimestamp64Milli(occurred_at)"
+IS_PAGEVIEW = f"name = '{PAGEVIEW}'"
+_IS_OTHER = f"name != '{PAGEVIEW}' AND interactive"
+FLAGS_MAX = 16
+"""So many yes-or-no facts go into one number with the time, of which 43 bits are in use."""
+
+
+class Sessions:
+    """Collects what a question needs of each session and of each event in it, then says it as a subquery."""
+
+    def __init__(self, values: Values, where: str, is_packed: bool) -> None:
+        """*is_packed*: an event is carried as one number, its time and up to 16 flags, which takes a third of the time
+        of the general form; only for what asks nothing of an event but its time and yes or no."""
+        self._values = values
+        self._where = where
+        self._is_packed = is_packed
+        self._flags: list[str] = []
+        self._columns: list[str] = []
+        self._selected: dict[str, str] = {}
+        self._needs_id = False
+        self._pageview = self._flag(IS_PAGEVIEW)
+        self.is_pageview = self.of("e", self._pageview)
+        other = self._flag(_IS_OTHER)
+        self._select(f"arrayCount(x -> {self.of('x', self._pageview)}, session)", "pageviews")
+        self._select(f"arrayCount(x -> {self.of('x', other)}, session)", "others")
+
+    def of(self, event: str, carried: tuple[str, int]) -> str:
+        """What is *carried* of the event that is called *event*."""
+        kind, place = carried
+        if self._is_packed:
+            return f"bitTest({event}, {place})"
+        # The time, the id, then columns and flags apart: their number is not known yet.
+        return f"tupleElement({event}.3, {place + 1})" if kind == "flag" else f"tupleElement({event}.4, {place + 1})"
+
+    def at_ms(self, event: str) -> str:
+        """When *event* happened."""
+        return f"toInt64(bitShiftRight({event}, {FLAGS_MAX}))" if self._is_packed else f"{event}.1"
+
+    def _flag(self, sql: str) -> tuple[str, int]:
+        if sql not in self._flags:
+            self._flags.append(sql)
+        return "flag", self._flags.index(sql)
+
+    def _column(self, sql: str) -> tuple[str, int]:
+        if sql not in self._columns:
+            self._columns.append(sql)
+        return "column", self._columns.index(sql)
+
+    def carry(self, sql: str) -> str:
+        """*sql*, a value of an event in the table, as a value of the event `e`."""
+        return self.of("e", self._column(sql))
+
+    def _select(self, sql: str, name: str = "") -> str:
+        if sql not in self._selected:
+            self._selected[sql] = name or f"s{len(self._selected)}"
+        return self._selected[sql]
+
+    def attribute(self, dimension: Dimension) -> str:
+        """A dimension of the session, as a column of the subquery."""
+        self._needs_id = True
+        field, taken = FIELDS[dimension]
+        column = self._column(f"toString({field})")
+        if taken is Taken.FIRST:
+            return self._select(self.of("session[1]", column))
+        find = "arrayFirst" if taken is Taken.ENTRY else "arrayLast"
+        chosen = f"{find}(x -> {self.of('x', self._pageview)}, session)"
+        return self._select(self.of(f"{chosen}", column))
+
+    def meets(self, event_condition: Filter) -> tuple[str, str]:
+        """Of a condition on events alone: whether `e` meets it, and the column with how many of the session do."""
+        flag = self._flag(event_sql(event_condition, self._values))
+        return self.of("e", flag), self._select(f"arrayCount(x -> {self.of('x', flag)}, session)")
+
+    def pageviews_that_meet(self, event_condition: Filter) -> str:
+        """The column with how many pageviews of the session meet the condition."""
+        flag = self._flag(event_sql(event_condition, self._values))
+        return self._select(f"arrayCount(x -> {self.of('x', self._pageview)} AND {self.of('x', flag)}, session)")
+
+    def has_done(self, part: HasDone) -> str:
+        """Whether the session has an event that meets it."""
+        return f"({self.meets(part.part)[1]} > 0)"
+
+    def dimension(self, dimension: AnyDimension) -> str:
+        """Any dimension but one of time, of `e` or of its session."""
+        if isinstance(dimension, Dimension) and dimension.scope is Scope.SESSION:
+            return self.attribute(dimension)
+        return self.carry(event_column(dimension, self._values))
+
+    def condition(self, part: Filter) -> str:
+        """Any condition, on `e` and its session."""
+        return condition(part, self.dimension, self.has_done, self._values)
+
+    def sql(self, *, with_events: bool) -> str:
+        """The subquery: visitor_id, started_ms, duration_ms, length, pageviews, others, what else was asked for, and
+        `session`, an array of events, or one row for each event `e`."""
+        if self._is_packed:
+            bits = [f"bitShiftLeft(toUInt64({sql}), {place})" for place, sql in enumerate(self._flags)]
+            event = " + ".join([f"bitShiftLeft(toUInt64({AT_MS}), {FLAGS_MAX})", *bits])
+        else:
+            identity = "id" if self._needs_id else "0"
+            flags = ", ".join(f"toUInt8({sql})" for sql in self._flags)
+            event = f"tuple({AT_MS}, {identity}, tuple({flags}), tuple({', '.join(self._columns) or '0'}))"
+        times = f"arrayMap(x -> {self.at_ms('x')}, events)"
+        split = f"arraySplit((x, gap) -> gap > {SESSION_GAP_MS}, events, arrayDifference({times}))"
+        first, last = self.at_ms("session[1]"), self.at_ms("session[-1]")
+        selected = ", ".join(f"{sql} AS {name}" for sql, name in self._selected.items())
+        events = (
+            f"SELECT visitor_id, arraySort(groupArray({event})) AS events FROM events "
+            f"WHERE {self._where} GROUP BY visitor_id"
+        )
+        rows = (
+            f"SELECT visitor_id, {first} AS started_ms, {last} - {first} AS duration_ms, length(session) AS length, "
+            f"{selected}{', session' if with_events else ''} FROM ({events}) ARRAY JOIN {split} AS session"
+        )
+        return f"SELECT * EXCEPT session, e FROM ({rows}) ARRAY JOIN session AS e" if with_events else rows
+
+
+def event_column(dimension: AnyDimension, values: Values) -> str:
+    """A dimension of events, as the table has it."""
+    if isinstance(dimension, Dimension):
+        return FIELDS[dimension][0]
+    return f"props[{values.text(dimension.key)}]"
+
+
+def event_sql(part: Filter, values: Values) -> str:
+    """A condition on events alone, as the table has them."""
+
+    def no_sessions(_: HasDone) -> str:
+        raise AssertionError("a condition on sessions was taken for one on events")
+
+    return condition(part, lambda dimension: event_column(dimension, values), no_sessions, values)
