@@ -45,7 +45,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
         with REPORT_SECONDS.labels("query").time():
             found = await answer(context.store, asked, zone, datetime.now(UTC))
         if _wants_csv(request.headers.get("accept", "")):
-            return Response(as_csv(found).encode(), media_type="text/csv; charset=utf-8")
+            return Response(as_csv(found).encode(), media_type="text/csv")
         return Response(_encode(found), media_type="application/json")
 
     return [query]

@@ -1,12 +1,12 @@
 """Buckets: into which stretches of time each time dimension cuts a range, and what they are called."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from footfall.errors import Fault, Invalid
 from footfall.query.query import Dimension, Range
-from footfall.query.ranges import day_key, day_starts, hour_key, hour_starts
+from footfall.query.ranges import day_key, day_start, day_starts, hour_key, hour_starts
 
 MINUTES_MAX = 2 * 24 * 60 + 60
 """Two days, one of which may have 25 hours."""
@@ -21,6 +21,26 @@ def minute_starts(span: Range) -> list[datetime]:
         raise Invalid(Fault("date_range", "must be at most 2 days for time:minute"))
     start = span.start.astimezone(UTC).replace(second=0, microsecond=0)
     return [start + number * _MINUTE for number in range(-((start - span.end) // _MINUTE))]
+
+
+def _starts_of(following: Callable[[date], date]) -> Callable[[Range], list[datetime]]:
+    """Beginnings of whole weeks, months and so on; *following*: the first day of the one after that of a day."""
+
+    def starts(span: Range) -> list[datetime]:
+        day = span.start.astimezone(span.zone).date()
+        last = (span.end - timedelta(milliseconds=1)).astimezone(span.zone).date()
+        found = [day_start(day, span.zone)]
+        while (day := following(day)) <= last:
+            found.append(day_start(day, span.zone))
+        return found
+
+    return starts
+
+
+def _months_on(day: date, count: int) -> date:
+    """The first day of the stretch of *count* months after the one that *day* is in."""
+    months = day.year * 12 + (day.month - 1) // count * count + count
+    return date(months // 12, months % 12 + 1, 1)
 
 
 def _minute_key(start: datetime, zone: ZoneInfo) -> Key:
@@ -49,10 +69,10 @@ BUCKETS: dict[Dimension, tuple[Callable[[Range], list[datetime]], Callable[[date
     Dimension.MINUTE: (minute_starts, _minute_key),
     Dimension.HOUR: (hour_starts, hour_key),
     Dimension.DAY: (day_starts, day_key),
-    Dimension.WEEK: (day_starts, _week_key),
-    Dimension.MONTH: (day_starts, _month_key),
-    Dimension.QUARTER: (day_starts, _quarter_key),
-    Dimension.YEAR: (day_starts, _year_key),
+    Dimension.WEEK: (_starts_of(lambda day: day + timedelta(days=7 - day.weekday())), _week_key),
+    Dimension.MONTH: (_starts_of(lambda day: _months_on(day, 1)), _month_key),
+    Dimension.QUARTER: (_starts_of(lambda day: _months_on(day, 3)), _quarter_key),
+    Dimension.YEAR: (_starts_of(lambda day: _months_on(day, 12)), _year_key),
     Dimension.DAY_OF_WEEK: (day_starts, lambda start, zone: start.astimezone(zone).isoweekday()),
     Dimension.HOUR_OF_DAY: (hour_starts, lambda start, zone: start.astimezone(zone).hour),
 }
