@@ -211,6 +211,10 @@ class ChdbEngine:
         session = self._idle.get()
         try:
             result: bytes = session.query(sql, "JSONCompact", params=params).bytes()
+        except RuntimeError:
+            # What a question had said before it failed would stand before the answer of the session's next one.
+            session.query("SELECT 1", "JSONCompact")
+            raise
         finally:
             self._idle.put(session)
         return result
@@ -254,11 +258,7 @@ class ChdbEngine:
         values = escaped(params)
         run = self._run if writer else self._ask
         body = await self._on(self._writer if writer else self._readers, lambda: run(sql, values))
-        try:
-            return _answers.decode(body).data
-        except msgspec.DecodeError as error:
-            # A question that meets a limit after its first rows ends in the middle of them, with the reason at the end.
-            raise failure(RuntimeError(body[-2_000:].decode("utf-8", "replace"))) from error
+        return _answers.decode(body).data
 
     async def insert(self, sql: str, format_name: str, body: bytes) -> int:
         """See Door."""
