@@ -31,8 +31,8 @@ format: $(VENV)/.dev  ## put the code into the project's format
 # Hashes and no addresses: the lock says what is installed, the machine's own settings say from where.
 lock: $(VENV)/bin/python  ## renew the locked versions
 	@$(BIN)/python -m pip install -q uv
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --upgrade --all-extras pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade --all-extras pyproject.toml -o requirements-dev.lock
 
 clean:           ## remove the environment
 	rm -rf $(VENV)
