@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def _text(raw: str) -> str:
     return raw
 
 
+def _host(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]{1,255}", raw):
+        raise ValueError(raw)
+    return raw
+
+
 def _bool(raw: str) -> bool:
     try:
         return {
@@ -159,7 +166,7 @@ _SIZE_MAX = 2**62
 
 VARIABLES: dict[str, Variable] = {
     "HOST": Variable(
-        _text, "an address or a name", "where to listen; anything but loopback closes the door of AUTH=auto"
+        _host, "an address or a name", "where to listen; anything but loopback closes the door of AUTH=auto"
     ),
     "PORT": Variable(_int(1, 65_535), "1 to 65535", "where to listen"),
     "DATA_DIR": Variable(Path, "a folder", "the embedded queue, registry and store"),
@@ -178,7 +185,7 @@ VARIABLES: dict[str, Variable] = {
         "events live in a ClickHouse server or cluster",
         secret=True,
     ),
-    "REDIS_HOST": Variable(_text, "an address or a name", "the queue is BullMQ on Redis or Valkey"),
+    "REDIS_HOST": Variable(_host, "an address or a name", "the queue is BullMQ on Redis or Valkey"),
     "REDIS_PORT": Variable(_int(1, 65_535), "1 to 65535", "its port"),
     "REDIS_PASSWORD": Variable(_text, "a password", "its password", secret=True),
     "REDIS_TLS": Variable(_bool, _BOOL, "connect with TLS"),
@@ -244,10 +251,10 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
     Raises Misconfigured with one sentence per fault, each naming the variable, its value and what is allowed.
     """
     environ = os.environ if environ is None else environ
-    from_file = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
+    from_file = _read_file(env_file) if env_file is not None and env_file.is_file() else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    problems: list[str] = []
+    problems = _misspelt(from_file)
     for name, variable in VARIABLES.items():
         raw = environ.get(name) or from_file.get(name)
         origins[name] = "default" if not raw else "environment" if environ.get(name) else ".env"
@@ -262,6 +269,21 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
     if problems:
         raise Misconfigured(*problems)
     return Loaded(Settings(**values), origins)
+
+
+def _read_file(env_file: Path) -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(env_file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{env_file}: can not be read as UTF-8 text: {error}") from error
+
+
+def _misspelt(from_file: Mapping[str, str | None]) -> list[str]:
+    """Names of the file that are nearly ours. Others may be there for other programs."""
+    found = {
+        name: get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.8) for name in from_file if name not in VARIABLES
+    }
+    return [f"{name}: is not a setting; {close[0]} is" for name, close in found.items() if close]
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
@@ -284,6 +306,8 @@ def as_text(settings: Settings, name: str) -> str:
         return "********"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Path) and not value.is_absolute():
+        return f"./{value}"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value)

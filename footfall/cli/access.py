@@ -8,15 +8,18 @@ from zoneinfo import available_timezones
 
 import msgspec
 from cyclopts import App, Parameter
+from rich.markup import escape
 from rich.table import Table
 
-from footfall.cli.terminal import err, opened_registry, out, print_json, run, when
+from footfall.cli.terminal import err, opened_registry, out, print_json, run, settings, when
 from footfall.door import create_key
 from footfall.errors import Fault, Invalid, NotFound
 from footfall.event import SITE_ID_PATTERN
 from footfall.registry.base import Scope, Site
 
 DAYS_MAX = 36_500
+
+_KEY_SHOWN = ("id", "name", "scopes", "site_ids", "created_at_ms", "expires_at_ms", "last_used_at_ms")
 
 keys_app = App(name="keys", help="Create, list and revoke API keys.")
 sites_app = App(name="sites", help="List sites and set their rules.")
@@ -55,26 +58,40 @@ def create(
 
     async def work() -> str:
         async with opened_registry() as registry:
+            err.print(
+                f"For the Footfall in {settings().data_dir.resolve()}", highlight=False, markup=False, soft_wrap=True
+            )
             _, token = await create_key(registry, name, tuple(scope or [Scope.READ]), tuple(site or ()), expires_at_ms)
             return token
 
     token = run(work())
-    err.print("Keep this key safe; it is not shown again. Use it as `Authorization: Bearer <key>`:")
+    err.print(
+        "Keep this key safe; it is not shown again. Send it as the header `Authorization: Bearer KEY`:", soft_wrap=True
+    )
     sys.stdout.write(token + "\n")
 
 
 @keys_app.command(name="list")
-def list_keys() -> None:
-    """List the keys, newest first, without their secrets."""
+def list_keys(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """List the keys, newest first, without their secrets.
+
+    Parameters
+    ----------
+    as_json
+        For machines.
+    """
 
     async def work() -> None:
         async with opened_registry() as registry:
             keys = await registry.keys()
+        if as_json:
+            print_json([{name: getattr(key, name) for name in _KEY_SHOWN} for key in keys])
+            return
         table = Table("id", "name", "scopes", "sites", "created", "expires", "last used")
         for key in keys:
             table.add_row(
                 key.id,
-                key.name,
+                escape(key.name),
                 " ".join(key.scopes),
                 " ".join(key.site_ids) or "all",
                 when(key.created_at_ms),
@@ -106,12 +123,21 @@ def revoke(key_id: str) -> None:
 
 
 @sites_app.command(name="list")
-def list_sites() -> None:
-    """List the sites and their rules."""
+def list_sites(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """List the sites and their rules.
+
+    Parameters
+    ----------
+    as_json
+        For machines.
+    """
 
     async def work() -> None:
         async with opened_registry() as registry:
             sites = await registry.sites()
+        if as_json:
+            print_json(sites)
+            return
         table = Table("site", "time zone", "needs a key", "origins", "events a minute", "created")
         for site in sites:
             table.add_row(

@@ -1,5 +1,7 @@
 """What every command shares: the two consoles, the settings, opening and closing a backend, how a time looks."""
 
+import os
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,7 +18,10 @@ from footfall.settings import Loaded, Settings, load
 
 T = TypeVar("T")
 
-out = Console()
+PIPE_COLUMNS = 240
+"""How wide a table may be where nobody looks at a terminal: nothing is cut short for a script."""
+
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS)
 err = Console(stderr=True)
 
 

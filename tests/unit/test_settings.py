@@ -81,3 +81,24 @@ def test_the_example_lists_every_variable_once_with_its_default() -> None:
     assert listed == list(VARIABLES)
     example = {name: value for name, value in dotenv_values(EXAMPLE).items() if value}
     assert load({name: value for name, value in example.items() if value}, None).settings == Settings()
+
+
+def test_a_name_in_the_file_that_is_nearly_ours_is_a_fault_and_any_other_is_not(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("QUEUE_ATEMPTS=5\nDATABASE_URL=postgres://x\n")
+    with pytest.raises(Misconfigured) as caught:
+        load({}, env_file)
+    assert caught.value.problems == ("QUEUE_ATEMPTS: is not a setting; QUEUE_ATTEMPTS is",)
+
+
+def test_a_file_that_is_not_text_is_a_fault(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_bytes("PORT=5".encode("utf-16"))
+    with pytest.raises(Misconfigured, match="UTF-8"):
+        load({}, env_file)
+
+
+def test_a_host_that_can_not_be_one_is_told_with_the_other_faults() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load({"HOST": "bad host!", "PORT": "99999"}, None)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["HOST", "PORT"]

@@ -176,7 +176,7 @@ class ChdbEngine:
             self._lock_file.close()
             raise InUse(
                 f"DATA_DIR: {str(path.parent)!r} is in use by another process; the embedded store serves one process. "
-                "Give this one a DATA_DIR of its own, or set CLICKHOUSE_URL or MONGODB_URI for several processes"
+                "Stop that one first, or give this one a DATA_DIR of its own"
             ) from None
         server = _SERVER | {"max_server_memory_usage": memory_bytes, "max_concurrent_queries": 0}
         self._address = f"{path / 'data'}?" + "&".join(f"{name}={value}" for name, value in server.items())
