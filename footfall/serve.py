@@ -20,9 +20,10 @@ from footfall import __version__
 from footfall.api.app import ApiContext, build_api
 from footfall.collect.app import Collector, build_collector
 from footfall.collect.serve_options import serve_options
+from footfall.door import is_loopback
 from footfall.errors import InUse, Misconfigured
 from footfall.queue.base import Queue
-from footfall.settings import Settings
+from footfall.settings import AuthMode, Settings
 from footfall.wire import Parts, open_parts, open_store
 from footfall.worker import Worker
 
@@ -89,7 +90,7 @@ async def up(settings: Settings, announce: Callable[[str], None]) -> None:
         worker = Worker(parts.queue, parts.store, concurrency=settings.queue_concurrency)
         app = _application(parts, worker)
         config = uvicorn.Config(app, host=settings.host, port=settings.port, **serve_options())
-        server = _Server(config, lambda: announce(f"Footfall {__version__} is running. Open {address(settings)}"))
+        server = _Server(config, lambda: _announce(settings, announce))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.ask_to_stop)
@@ -103,6 +104,8 @@ async def up(settings: Settings, announce: Callable[[str], None]) -> None:
             data_dir=str(settings.data_dir),
             auth=settings.auth.value,
         )
+        if settings.use_sqs and settings.redis_host:
+            log.warning("the queue is SQS: USE_SQS wins over REDIS_HOST, which is set as well and not used")
         for sentence in parts.queue.advice:
             log.warning(sentence)
         try:
@@ -112,6 +115,13 @@ async def up(settings: Settings, announce: Callable[[str], None]) -> None:
             await worker.stop()
             await working
             log.info("stopped")
+
+
+def _announce(settings: Settings, announce: Callable[[str], None]) -> None:
+    """What a person at the terminal wants to know now."""
+    announce(f"Footfall {__version__} is running. Open {address(settings)}")
+    if settings.auth is AuthMode.ON or (settings.auth is AuthMode.AUTO and not is_loopback(settings.host)):
+        announce('Reading needs a key here: footfall keys create "my browser" --scope read')
 
 
 def _refuse_taken_port(settings: Settings) -> None:
