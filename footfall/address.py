@@ -3,29 +3,75 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from footfall.settings import Network
+
+log = structlog.stdlib.get_logger(__name__)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 BELIEVED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 """In this order, the first that is there. Most proxies write X-Forwarded-For, and pass the others on as they came: so
-where it is there, it is the one that the proxy vouches for."""
+where it is there, it is the one that the proxy vouches for. A trusted proxy that writes one of the others alone must
+take X-Forwarded-For out of what it passes on, or the client's own is believed: nothing in a request tells which of the
+headers the proxy wrote."""
 
 FORWARDING: Final = frozenset(BELIEVED) | {
     b"via",
+    b"cdn-loop",
+    b"client-ip",
+    b"forwarded-for",
+    b"front-end-https",
+    b"max-forwards",
+    b"surrogate-capability",
+    b"tailscale-user-login",
+    b"tailscale-user-name",
+    b"x-amzn-trace-id",
+    b"x-appengine-user-ip",
+    b"x-arr-log-id",
+    b"x-arr-ssl",
+    b"x-azure-clientip",
+    b"x-azure-fdid",
+    b"x-azure-ref",
+    b"x-azure-socketip",
+    b"x-cloud-trace-context",
+    b"x-envoy-internal",
+    b"x-envoy-expected-rq-timeout-ms",
+    b"x-nf-client-connection-ip",
+    b"x-original-for",
+    b"x-original-proto",
+    b"x-original-uri",
+    b"x-original-url",
+    b"x-proxyuser-ip",
+    b"x-real-port",
+    b"x-remote-addr",
+    b"x-remote-ip",
+    b"x-rewrite-url",
+    b"x-url-scheme",
+    b"x-varnish",
+    b"x-vercel-id",
     b"x-forwarded",
     b"x-forwarded-by",
+    b"x-forwarded-client-cert",
+    b"x-forwarded-email",
+    b"x-forwarded-for-original",
     b"x-forwarded-host",
+    b"x-forwarded-method",
+    b"x-forwarded-path",
     b"x-forwarded-port",
     b"x-forwarded-prefix",
     b"x-forwarded-proto",
+    b"x-forwarded-protocol",
     b"x-forwarded-scheme",
     b"x-forwarded-server",
     b"x-forwarded-ssl",
+    b"x-forwarded-uri",
+    b"x-forwarded-user",
     b"x-original-forwarded-for",
     b"x-original-host",
     b"x-client-ip",
@@ -33,7 +79,10 @@ FORWARDING: Final = frozenset(BELIEVED) | {
     b"x-envoy-external-address",
     b"true-client-ip",
     b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    b"cf-ipcountry",
     b"cf-ray",
+    b"cf-visitor",
     b"fastly-client-ip",
     b"fly-client-ip",
 }
@@ -51,7 +100,11 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
     ip: str
     """Empty where there is none (a Unix socket)."""
     is_forwarded: bool
-    """There is a forwarding header, whether it was believed or not."""
+    """A proxy may stand between: there is a forwarding header, believed or not, or the request came as HTTP/1.0.
+
+    nginx before 1.29.7 speaks that to what is behind it unless it is told not to, adds no header of its own, and makes
+    the Host ours; browsers, curl and HTTP libraries have spoken 1.1 for decades.
+    """
 
 
 def sender_of(scope: Mapping[str, Any], trusted: Sequence[Network]) -> Sender:
@@ -70,8 +123,21 @@ def sender_of(scope: Mapping[str, Any], trusted: Sequence[Network]) -> Sender:
                 found = {}
             found.setdefault(name, []).append(value)
     if found is None:
-        return Sender(peer, False)
-    return Sender(_behind(peer, found, trusted) if trusted else peer, True)
+        return Sender(peer, scope.get("http_version", "1.1") < "1.1")
+    address = _address(peer)
+    if address is None or not _is_trusted(address, trusted):
+        _warn_of_unbelieved()
+        return Sender(peer, True)
+    return Sender(_behind(address, found, trusted) or peer, True)
+
+
+@cache
+def _warn_of_unbelieved() -> None:
+    """Once per process. Without the header's value or the peer: an address is never logged."""
+    log.warning(
+        "a request came with a forwarding header from where none is believed. Is Footfall behind a proxy? Then set "
+        "TRUSTED_PROXIES=<the proxy's address>: until then all visitors look like one"
+    )
 
 
 def plain(host: str) -> str:
@@ -82,13 +148,12 @@ def plain(host: str) -> str:
     return host if address is None else str(address)
 
 
-def _behind(peer: str, found: Mapping[bytes, list[bytes]], trusted: Sequence[Network]) -> str:
-    address = _address(peer)
-    if address is None or not _is_trusted(address, trusted):
-        return peer
+def _behind(proxy: Address, found: Mapping[bytes, list[bytes]], trusted: Sequence[Network]) -> str | None:
+    """Whom the trusted *proxy* speaks for; None where it does not say."""
     name = next((name for name in BELIEVED if name in found), None)
     if name is None:
-        return peer
+        return None
+    address = proxy
     text = b",".join(found[name]).decode("latin-1")
     hops = _forwarded_for(text) if name == b"forwarded" else text.split(",")
     for hop in list(hops)[: -HOPS_MAX - 1 : -1]:

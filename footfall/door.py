@@ -1,4 +1,11 @@
-"""The door: who is asking, what they may do, and the keys that say so."""
+"""The door: who is asking, what they may do, and the keys that say so.
+
+A reverse proxy on this machine turns strangers into loopback. AUTH=auto stays shut for every request that shows signs
+of one (address.py): a forwarding header, HTTP/1.0, a Host or Origin that is not this machine. What can not be told from
+a program on this machine is a proxy that speaks HTTP/1.1, adds no header and rewrites Host to a loopback name: nginx
+from 1.29.7 on, or with `proxy_http_version 1.1`, and no `proxy_set_header`. Behind a proxy, AUTH=on leaves nothing to
+tell.
+"""
 
 import asyncio
 import hmac
@@ -164,7 +171,8 @@ class Door:
     def is_open(self, sender: Sender, host: str | None = None, origin: str | None = None) -> bool:
         """True where nobody needs a key: the one place that decides it.
 
-        AUTH=auto: we listen on loopback, and nothing says that the request was forwarded. (That no user exists is the
+        AUTH=auto: we listen on loopback, and nothing says that the request was forwarded (what can not be told: see
+        the top of this file). (That no user exists is the
         third condition; while the registry keeps no users, it holds by itself. Users bring their question to here.)
 
         Loopback keeps other machines out, but not the pages in this machine's own browser. One could give its own name

@@ -1,7 +1,9 @@
 """Who may read over HTTP, and from where."""
 
+import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
 from footfall.registry.base import Scope
@@ -58,6 +60,40 @@ async def test_a_proxy_in_front_never_opens_the_door(tmp_path: Path, header: str
     async with running(tmp_path) as footfall:
         assert await status(footfall, "/api/sites", {header: "127.0.0.1"}) == 401
         assert (await footfall.http.get("/api/health", headers={header: "x"})).json() == {"status": "ok"}
+
+
+NGINX = (
+    b"%s HTTP/1.0\r\nHost: 127.0.0.1:3000\r\nConnection: close\r\n"
+    b"User-Agent: Mozilla/5.0 Firefox/128.0\r\nAccept: */*\r\n"
+)
+"""What nginx 1.28 sends for `location / { proxy_pass http://127.0.0.1:3000; }` and nothing else."""
+
+
+async def answer_to(footfall: Running, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(footfall.url).port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize("path", READING)
+async def test_a_stock_nginx_in_front_does_not_open_the_door(tmp_path: Path, path: str) -> None:
+    async with running(tmp_path) as footfall:
+        request = NGINX % f"GET {path}".encode() + b"\r\n"
+        assert (await answer_to(footfall, request)).startswith(b"HTTP/1.1 401 ")
+        assert (await answer_to(footfall, request.replace(b"HTTP/1.0", b"HTTP/1.1"))).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("more", [b'"ip": "198.51.100.7"', b'"timestamp": "2020-01-01T00:00:00Z"'])
+async def test_through_a_stock_nginx_nobody_says_who_or_when_it_was(tmp_path: Path, more: bytes) -> None:
+    async with running(tmp_path) as footfall:
+        body = b'{"site_id": "shop", "event_type": "pageview", %s}' % more
+        head = NGINX % b"POST /api/event" + b"Content-Type: application/json\r\n"
+        request = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        assert (await answer_to(footfall, request)).startswith(b"HTTP/1.1 403 ")
+        assert (await answer_to(footfall, request.replace(b"HTTP/1.0", b"HTTP/1.1"))).startswith(b"HTTP/1.1 202 ")
 
 
 async def test_a_name_that_was_pointed_at_us_does_not_open_the_door(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from footfall import address
 from footfall.address import Sender, sender_of
 
 PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
@@ -115,3 +117,32 @@ def test_a_chain_without_end_is_not_walked_to_its_end() -> None:
 @given(st.sampled_from(["x-forwarded-for", "forwarded", "x-real-ip"]), st.text(st.characters(max_codepoint=255)))
 def test_whatever_a_header_holds_the_sender_is_an_address(name: str, value: str) -> None:
     ipaddress.ip_address(ip_of("10.0.0.1", (name, value)))
+
+
+def test_what_came_as_http_1_0_may_have_come_through_a_proxy() -> None:
+    for version, is_forwarded in (("0.9", True), ("1.0", True), ("1.1", False), ("2", False), ("3", False)):
+        sent = {**scope("127.0.0.1", ("host", "127.0.0.1:3000")), "http_version": version}
+        assert sender_of(sent, PROXIES) == Sender("127.0.0.1", is_forwarded), version
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["CDN-Loop", "Tailscale-User-Login", "True-Client-IP", "X-Azure-ClientIP", "X-Original-URL", "Forwarded-For"],
+)
+def test_a_header_that_only_one_kind_of_proxy_writes_says_so_too(header: str) -> None:
+    assert sender_of(scope("127.0.0.1", (header, "x")), ()).is_forwarded
+
+
+def test_the_first_forwarding_header_that_is_not_believed_is_warned_of_once_and_without_an_address() -> None:
+    address._warn_of_unbelieved.cache_clear()
+    with capture_logs() as logs:
+        sender_of(scope("10.0.0.1", ("X-Forwarded-For", "198.51.100.7")), PROXIES)
+        sender_of(scope("10.0.0.1", ("Via", "1.1 proxy")), PROXIES)
+        assert logs == []
+        for peer in ("203.0.113.9", "203.0.113.10"):
+            sender_of(scope(peer, ("X-Forwarded-For", "198.51.100.7")), PROXIES)
+    (line,) = logs
+    assert line["log_level"] == "warning"
+    assert "TRUSTED_PROXIES" in line["event"]
+    assert "203.0.113" not in repr(line)
+    assert "198.51.100" not in repr(line)
