@@ -14,21 +14,15 @@ import msgspec
 
 from footfall.query.buckets import Key, buckets
 from footfall.query.query import (
-    All,
     AnyDimension,
-    Compare,
     Dimension,
     Direction,
-    Filter,
     Metric,
-    Not,
     Query,
     Range,
     Scope,
-    Some,
-    scopes,
 )
-from footfall.store.clickhouse.conditions import Values
+from footfall.store.clickhouse.conditions import Values, compares, met_by_an_event, parts_of, size, split
 from footfall.store.clickhouse.sessions import AT_MS, FLAGS_MAX, IS_PAGEVIEW, Sessions, event_column, event_sql
 
 # Where an event is a row the words in braces stand for it; where a session is, for its events that meet the filter.
@@ -115,7 +109,7 @@ class _Plan:
         self._buckets: dict[AnyDimension, _Bucket] = {
             d: _Bucket(d, query.range) for d in query.dimensions if isinstance(d, Dimension) and d.scope is Scope.TIME
         }
-        self._on_events, self._on_sessions, self._on_both = _split(query.filter)
+        self._on_events, self._on_sessions, self._on_both = split(query.filter)
         self.values.params |= {
             "site_id": query.site_id,
             "start_ms": milliseconds(query.range.start),
@@ -194,10 +188,23 @@ class _Plan:
             self._dimensions - {Scope.TIME}
             or self._on_both
             or self._asks_for_money()
-            or (self._on_sessions is not None and _compares(self._on_sessions))
-            or _size(self._on_sessions) > FLAGS_MAX - 3
+            or (self._on_sessions is not None and compares(self._on_sessions))
+            or size(self._on_sessions) > FLAGS_MAX - 3
         )
-        return Sessions(self.values, self._where, is_packed=not needs_columns)
+        return Sessions(self.values, self._where + self._only_visitors(), is_packed=not needs_columns)
+
+    def _only_visitors(self) -> str:
+        """Leave out whoever has no event that could meet the filter, before sessions are made of everybody's events.
+
+        Whole visitors, for the other events of one who stays say where sessions begin and end.
+        """
+        said = ""
+        for part in (self._on_events, *parts_of(self._on_sessions)):
+            could = met_by_an_event(part)
+            if could is not None:
+                event = event_sql(could, self.values)
+                said += f" AND visitor_id IN (SELECT visitor_id FROM events WHERE {self._where} AND {event})"
+        return said
 
     def _from_sessions(self, asked: set[Scope]) -> str:
         """A session is a row."""
@@ -304,41 +311,6 @@ def _seconds(instant: datetime) -> int:
 def milliseconds(instant: datetime) -> int:
     """Since 1970, rounded up, for a range that starts within a millisecond leaves that one's beginning out."""
     return -((_EPOCH - instant) // timedelta(milliseconds=1))
-
-
-def _split(condition: Filter | None) -> tuple[Filter | None, Filter | None, Filter | None]:
-    """What *condition* says of events alone, of sessions alone, and of both at once; all three have to be met."""
-    parts: dict[frozenset[Scope], list[Filter]] = {}
-
-    def sort(part: Filter) -> None:
-        if isinstance(part, All):
-            for each in part.parts:
-                sort(each)
-        else:
-            parts.setdefault(scopes(part), []).append(part)
-
-    if condition is not None:
-        sort(condition)
-    kinds = (frozenset({Scope.EVENT}), frozenset({Scope.SESSION}), frozenset({Scope.EVENT, Scope.SESSION}))
-    events, sessions, both = (All(tuple(parts[kind])) if kind in parts else None for kind in kinds)
-    return events, sessions, both
-
-
-def _compares(condition: Filter) -> bool:
-    """Does it look at an attribute of sessions, outside of what sessions have done?"""
-    if isinstance(condition, Compare):
-        return True
-    if isinstance(condition, Not):
-        return _compares(condition.part)
-    return isinstance(condition, All | Some) and any(_compares(part) for part in condition.parts)
-
-
-def _size(condition: Filter | None) -> int:
-    if condition is None:
-        return 0
-    if isinstance(condition, Not):
-        return _size(condition.part)
-    return sum(map(_size, condition.parts)) if isinstance(condition, All | Some) else 1
 
 
 def _money(amount: str, currency: str) -> str:

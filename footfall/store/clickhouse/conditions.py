@@ -2,7 +2,20 @@
 
 from collections.abc import Callable
 
-from footfall.query.query import All, AnyDimension, Compare, Filter, HasDone, Not, Operator
+from footfall.query.query import (
+    FIELDS,
+    All,
+    AnyDimension,
+    Compare,
+    Filter,
+    HasDone,
+    Not,
+    Operator,
+    Scope,
+    Some,
+    Taken,
+    scopes,
+)
 
 
 class Values:
@@ -56,3 +69,62 @@ def _compare(part: Compare, column: str, values: Values) -> str:
         else:
             said = " OR ".join(f"position({column}, {values.text(value)}) > 0" for value in wanted)
     return f"(NOT ({said}))" if part.operator.is_negative else f"({said})"
+
+
+_OF_FIRST = {dimension for dimension, (_, taken) in FIELDS.items() if taken is Taken.FIRST}
+
+
+def split(condition: Filter | None) -> tuple[Filter | None, Filter | None, Filter | None]:
+    """What *condition* says of events alone, of sessions alone, and of both at once; all three have to be met."""
+    parts: dict[frozenset[Scope], list[Filter]] = {}
+
+    def sort(part: Filter) -> None:
+        if isinstance(part, All):
+            for each in part.parts:
+                sort(each)
+        else:
+            parts.setdefault(scopes(part), []).append(part)
+
+    if condition is not None:
+        sort(condition)
+    kinds = (frozenset({Scope.EVENT}), frozenset({Scope.SESSION}), frozenset({Scope.EVENT, Scope.SESSION}))
+    events, sessions, both = (All(tuple(parts[kind])) if kind in parts else None for kind in kinds)
+    return events, sessions, both
+
+
+def parts_of(condition: Filter | None) -> tuple[Filter, ...]:
+    """What has to be met all of it."""
+    return condition.parts if isinstance(condition, All) else ()
+
+
+def met_by_an_event(part: Filter | None) -> Filter | None:
+    """What some event of a session has to meet, by itself, where the session meets *part*; None: nothing that is known.
+
+    An attribute of a session is one of its first event. Not so pages of entry and exit, which are empty where there is
+    no pageview.
+    """
+    if part is None:
+        return None
+    if isinstance(part, HasDone):
+        return part.part
+    if isinstance(part, Compare) and part.dimension in _OF_FIRST:
+        return part
+    return part if scopes(part) == {Scope.EVENT} else None
+
+
+def compares(condition: Filter) -> bool:
+    """Does it look at an attribute of sessions, outside of what sessions have done?"""
+    if isinstance(condition, Compare):
+        return True
+    if isinstance(condition, Not):
+        return compares(condition.part)
+    return isinstance(condition, All | Some) and any(compares(part) for part in condition.parts)
+
+
+def size(condition: Filter | None) -> int:
+    """How many comparisons and deeds."""
+    if condition is None:
+        return 0
+    if isinstance(condition, Not):
+        return size(condition.part)
+    return sum(map(size, condition.parts)) if isinstance(condition, All | Some) else 1
