@@ -94,12 +94,12 @@ STATUS: dict[type[FootfallError], int] = {
 }
 
 
-class ErrorBody(msgspec.Struct, omit_defaults=True):
-    """What every error answer looks like on the wire."""
+class ErrorBody(msgspec.Struct):
+    """What every error answer looks like on the wire, *details* too where it is empty."""
 
     success: bool
     error: str
-    details: tuple[Fault, ...] = ()
+    details: tuple[Fault, ...]
 
 
 def error_body(error: FootfallError) -> ErrorBody:

@@ -32,7 +32,8 @@ def _refused_by_framework(_: Request[Any, Any, Any], error: HTTPException) -> Re
 
 def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
     log.error("a request failed for a reason of ours", path=request.scope["path"], exc_info=error)
-    return Response(ErrorBody(success=False, error="Internal error; the server's log says more"), status_code=500)
+    body = ErrorBody(success=False, error="Internal error; the server's log says more", details=())
+    return Response(body, status_code=500)
 
 
 HANDLERS: ExceptionHandlersMap = {

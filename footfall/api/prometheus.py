@@ -28,7 +28,8 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
             _show(await depth())
         except Unavailable:
             _show(None)
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        # As a header, whole: after a media type of text the framework writes the charset that this one names already.
+        return Response(generate_latest(REGISTRY), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return [metrics]
 

@@ -120,5 +120,5 @@ def refusal(error: FootfallError, cors: Headers) -> Answer:
 
 def failure(cors: Headers) -> Answer:
     """The answer to a request that met a bug of ours: nothing of it is shown."""
-    body = ErrorBody(success=False, error="Internal server error; it is in the log")
+    body = ErrorBody(success=False, error="Internal server error; it is in the log", details=())
     return _answer(500, msgspec.json.encode(body), cors)

@@ -200,7 +200,7 @@ async def test_a_lost_event_shows_in_the_ledger(tmp_path: Path) -> None:
 async def test_metrics_are_for_prometheus_and_show_the_queue_as_it_is(footfall: Running) -> None:
     await footfall.send()
     response = await footfall.http.get("/metrics")
-    assert response.headers["content-type"].startswith("text/plain")
+    assert response.headers.get_list("content-type") == ["text/plain; version=1.0.0; charset=utf-8"]
     assert 'footfall_queue_jobs{state="waiting"} 0.0' in response.text
     assert "footfall_events_accepted_total" in response.text
 
@@ -219,7 +219,7 @@ async def test_a_store_that_is_down_is_503_with_a_time_to_come_back(tmp_path: Pa
     async with running(tmp_path, store=TiredStore()) as footfall:
         response = await footfall.http.get("/api/stats?site_id=a")
         assert (response.status_code, response.headers["retry-after"]) == (503, "7")
-        assert response.json() == {"success": False, "error": "the question costs too much"}
+        assert response.json() == {"success": False, "error": "the question costs too much", "details": []}
         assert (await footfall.http.get("/api/sites")).status_code == 503
 
 
@@ -243,7 +243,7 @@ async def test_an_address_without_anything_is_404_in_the_same_shape(footfall: Ru
     for path in ("/nope", "/api", "/api/nope", "/static/nope.js", "/static/..%2fhome.html", "/schema"):
         response = await footfall.http.get(path)
         assert response.status_code == 404, path
-        assert response.json() == {"success": False, "error": "there is nothing at this address"}
+        assert response.json() == {"success": False, "error": "there is nothing at this address", "details": []}
 
 
 async def test_a_wrong_method_is_405_and_says_which_are_right(footfall: Running) -> None:

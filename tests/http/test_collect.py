@@ -142,7 +142,7 @@ async def test_a_body_over_64_kib_is_a_413_however_it_is_sent(collector: Collect
     for content in (encoded + b" ", in_parts(encoded + b" ")):
         answer = await collector.http.post("/api/event", content=content, headers=headers)
         assert answer.status_code == 413
-        assert answer.json() == {"success": False, "error": "the body is over the limit of 65536 bytes"}
+        assert answer.json() == {"success": False, "error": "the body is over the limit of 65536 bytes", "details": []}
     assert (await collector.post()).status_code == 202, "the connection is still good"
 
 
@@ -287,7 +287,7 @@ async def test_a_queue_that_is_down_is_a_503_and_nothing_is_accepted(tmp_path: P
             queue.is_down = True
             answer = await collector.post(body, path)
             assert answer.status_code == 503
-            assert answer.json() == {"success": False, "error": "the queue is down"}
+            assert answer.json() == {"success": False, "error": "the queue is down", "details": []}
             assert int(answer.headers["retry-after"]) >= 1
             assert answer.headers["access-control-allow-origin"] == "*"
             queue.is_down = False
