@@ -93,6 +93,8 @@ async def test_where_the_door_is_closed_a_key_opens_it_for_this_tab(tmp_path: Pa
         await footfall.send(site_id="shop")
         await expect(page.get_by_role("heading", name="Reading needs a key here")).to_be_visible(timeout=SLOW_MS)
         await expect(page.locator("#sites")).to_be_hidden(timeout=SLOW_MS)
+        command = '.venv/bin/footfall keys create "My browser" --scope read'
+        await expect(page.locator("#make-key")).to_have_text(command, timeout=SLOW_MS)
         await page.get_by_label("API key").fill("ff_wrong")
         await page.get_by_role("button", name="Use it").click()
         await expect(page.locator("#key-error")).to_contain_text("Bearer", timeout=SLOW_MS)
