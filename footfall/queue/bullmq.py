@@ -40,6 +40,8 @@ DELIVERY_BYTES_MAX = 16 * 1024**2
 """Fresh jobs are leased together up to the first of these that is met; one job alone may be over it."""
 CHUNK_JOBS = 200
 """Failed jobs read, replayed or purged by one call, so that others get their turn in between."""
+CHECK_KEPT_MS = 60_000
+"""How long what a check wrote stays, a few bytes."""
 LOOK_EVERY_S = 1.0
 """How long wait() may block before it looks for leases that ran out."""
 
@@ -128,6 +130,11 @@ class BullmqQueue:
             args += self._calls.add_args(job_id, NAMES[lane], data_of(part), lane, now_ms)
         await self._ask(partial(self._put[lane], [self._ledger, self._ages], args))
 
+    async def check(self) -> None:
+        """Checkable.check: a write, which a server that is out of memory, read-only or without its disk refuses."""
+        key = self._calls.prefix + "footfall:check"
+        await self._ask(partial(self._client.set, key, self._now_ms(), px=CHECK_KEPT_MS))
+
     async def wait(self, timeout_s: float) -> None:
         """Queue.wait, on BullMQ's marker. It also gives back what the leases of dead workers held."""
         loop = asyncio.get_running_loop()
@@ -172,7 +179,7 @@ class BullmqQueue:
         now_ms = self._now_ms()
         keys, args = self._calls.activate(token, now_ms, round(lease_s * 1000))
         limits = (DELIVERY_JOBS_MAX, DELIVERY_EVENTS_MAX, DELIVERY_BYTES_MAX * 4 // 3)
-        found = await self.run("reserve", self._attempts, self._calls.recover(now_ms), keys, args, token, *limits)
+        found = await self.run("reserve", self._attempts, self._calls.recover(now_ms), keys, args, *limits)
         return [Leased(*job) for job in found]
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:

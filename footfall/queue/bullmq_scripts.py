@@ -150,7 +150,8 @@ class Calls:
 
     def fail(self, token: str, now_ms: int, error: str, tries: int) -> dict[str, Any]:
         """moveToFinished, for a job that is set aside."""
-        fields = {"failedReason": error, "stacktrace": _stacktrace(error)}
+        error = _sendable(error)
+        fields = {"failedReason": error, "stacktrace": json.dumps([error])}
         job = self._job()
         job.attemptsMade = tries - 1
         keys, args = self._scripts.moveToFailedArgs(job, error, False, token, False, fields)
@@ -158,7 +159,8 @@ class Calls:
 
     def delay(self, token: str, now_ms: int, error: str, tries: int) -> dict[str, Any]:
         """moveToDelayed, for a job that is tried again after its back-off."""
-        fields = {"failedReason": error, "stacktrace": _stacktrace(error)}
+        error = _sendable(error)
+        fields = {"failedReason": error, "stacktrace": json.dumps([error])}
         keys, args = self._scripts.moveToDelayedArgs(
             _ID, now_ms, token, self.back_off_ms(tries), {"fieldsToUpdate": fields}
         )
@@ -182,8 +184,9 @@ class Calls:
         return Job(self._owner, "", None, {"attempts": self._attempts}, _ID)
 
 
-def _stacktrace(error: str) -> str:
-    return json.dumps([error])
+def _sendable(error: str) -> str:
+    """Without halves of characters, which UTF-8 has no place for; they come from text that a store refuses."""
+    return error.encode("utf-8", "replace").decode()
 
 
 def _at(args: list[Any], now_ms: int) -> list[Any]:

@@ -121,6 +121,10 @@ class SqliteQueue:
         if self._file.log_bytes > LOG_BYTES_MAX and (self._copying is None or self._copying.done()):
             self._copying = asyncio.create_task(self._copy_log())
 
+    async def check(self) -> None:
+        """Checkable.check."""
+        await self.write(QueueFile.check, urgent=True)
+
     async def _copy_log(self) -> None:
         """Keep the log short. Its tail is copied by the writer, for while others write it never ends for the reader."""
         self._file.log_bytes = 0

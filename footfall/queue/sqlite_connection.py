@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from footfall.errors import Misconfigured
+from footfall.errors import Misconfigured, Unavailable
 
 VERSION = 1
 """PRAGMA user_version of the files that this code reads and writes."""
@@ -15,6 +15,11 @@ BUSY_MS = 2_000
 """How long a transaction waits for another process to let go of the file."""
 LOG_BYTES_MAX = 8 * 1024**2
 """How much may be written to the log before its pages are copied to the file."""
+
+
+def full(max_bytes: int) -> Unavailable:
+    """What a put is told that would take the queue over its limit."""
+    return Unavailable(f"the queue is full: QUEUE_MAX_BYTES is {max_bytes} bytes")
 
 
 def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:

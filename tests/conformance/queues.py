@@ -12,14 +12,18 @@ from footfall.queue.base import Queue
 from footfall.queue.bullmq import BullmqQueue
 from footfall.queue.bullmq_connection import RedisAddress, connect
 from footfall.queue.sqlite import SqliteQueue, wall_ms
+from footfall.queue.sqs import SqsQueue
 from tests.fakes_queue import MemoryQueue
-from tests.servers import valkey, valkey_cluster
+from tests.servers import aws, valkey, valkey_cluster
 
 LIMITLESS = 2**40
 
 
 class Harness(Protocol):
     """One kind of queue, in a place of its own, with a clock that the tests move."""
+
+    tells_delayed: bool
+    """False where a job in its back-off counts as active for every process but the one that put it off."""
 
     async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> Queue:
         """The queue; once more: the same one, as another process would open it."""
@@ -40,6 +44,8 @@ class Harness(Protocol):
 
 class MemoryHarness:
     """The fake of the tests."""
+
+    tells_delayed = True
 
     def __init__(self, folder: Path) -> None:
         self.now_ms = 1_700_000_000_000
@@ -62,6 +68,8 @@ class MemoryHarness:
 
 class SqliteHarness:
     """The embedded queue."""
+
+    tells_delayed = True
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "queue.sqlite"
@@ -112,6 +120,8 @@ end"""
 class BullmqHarness:
     """BullMQ, on a queue name of its own on the server that all tests share."""
 
+    tells_delayed = True
+
     def __init__(self, folder: Path, *, cluster: bool = False) -> None:
         server = valkey_cluster() if cluster else valkey()
         self.address = RedisAddress("127.0.0.1", server.port, cluster=cluster)
@@ -150,13 +160,58 @@ queue = await BullmqQueue.open(
             await queue.close()
 
 
+class SqsHarness:
+    """SQS as moto plays it, on queue names of its own."""
+
+    tells_delayed = False
+    """For SQS a back-off is a longer visibility, like a lease."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = aws()
+        self.folder = folder
+        self.name = f"test-{secrets.token_hex(6)}"
+        self.queues: list[Queue] = []
+
+    async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> SqsQueue:
+        queue = await SqsQueue.open(
+            self.name,
+            url=None,
+            region=self.server.region,
+            endpoint_url=self.server.url,
+            ledger_path=self.folder / "ledger.sqlite",
+            attempts=attempts,
+            backoff_ms=backoff_ms,
+            now_ms=lambda: round(self.server.now_ms),
+        )
+        self.queues.append(queue)
+        return queue
+
+    async def pass_time(self, duration_s: float) -> None:
+        self.server.now_ms += duration_s * 1000
+
+    def code(self) -> str:
+        return f"""
+from pathlib import Path
+from footfall.queue.sqs import SqsQueue
+queue = await SqsQueue.open(
+    {self.name!r}, url=None, region={self.server.region!r}, endpoint_url={self.server.url!r},
+    ledger_path=Path({str(self.folder / "ledger.sqlite")!r}), attempts=5, backoff_ms=1_000
+)
+"""
+
+    async def close(self) -> None:
+        for queue in self.queues:
+            await queue.close()
+
+
 HARNESSES: dict[str, Callable[[Path], Harness]] = {
     "memory": MemoryHarness,
     "sqlite": SqliteHarness,
     "bullmq": BullmqHarness,
     "bullmq-cluster": partial(BullmqHarness, cluster=True),
+    "sqs": SqsHarness,
 }
-DURABLE = ("sqlite", "bullmq", "bullmq-cluster")
+DURABLE = ("sqlite", "bullmq", "bullmq-cluster", "sqs")
 """Those that outlive a process which is killed."""
 LIMITED = ("memory", "sqlite")
 """Those that refuse what is over max_bytes."""

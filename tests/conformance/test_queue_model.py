@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -38,6 +38,8 @@ class QueueModel(RuleBasedStateMachine):
     """The model keeps one entry for each event; which events share a job is the queue's own affair."""
 
     harness_name = ""
+    takes_late_answers = True
+    """Whether an answer after the lease has an effect as long as nobody else has the job. The port leaves it open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +81,10 @@ class QueueModel(RuleBasedStateMachine):
         """A held delivery, and what the model knows of those of its events that nobody else has by now."""
         delivery = self.held.pop(index % len(self.held))
         mine = [self.known[payload] for payload in delivery.payloads if payload in self.known]
-        return delivery, [event for event in mine if event.state == "leased" and event.token == delivery.token]
+        mine = [event for event in mine if event.state == "leased" and event.token == delivery.token]
+        if not self.takes_late_answers:
+            mine = [event for event in mine if event.until_s > self.now_s]
+        return delivery, mine
 
     def forget(self, events: Sequence[Known]) -> None:
         gone = {id(event) for event in events}
@@ -205,6 +210,12 @@ class SqliteModel(QueueModel):
 
 class BullmqModel(QueueModel):
     harness_name = "bullmq"
+    takes_late_answers = False
+
+
+class SqsModel(QueueModel):
+    harness_name = "sqs"
+    takes_late_answers = False
 
 
 LIMITS = settings(
@@ -215,6 +226,9 @@ SqliteModel.TestCase.settings = LIMITS
 BullmqModel.TestCase.settings = settings(
     LIMITS, max_examples=15
 )  # a server answers a thousand times slower than memory
+# It costs HTTP for each step; a failure is shown as it was found, for making it smaller would take minutes.
+SqsModel.TestCase.settings = settings(LIMITS, max_examples=4, stateful_step_count=20, phases=[Phase.generate])
 TestTheMemoryQueueAgainstTheModel = MemoryModel.TestCase
 TestTheSqliteQueueAgainstTheModel = SqliteModel.TestCase
 TestTheBullmqQueueAgainstTheModel = BullmqModel.TestCase
+TestTheSqsQueueAgainstTheModel = SqsModel.TestCase

@@ -164,15 +164,18 @@ async def test_an_import_that_stalled_does_not_jump_before_live_events(
     assert got == [(b"live",), (b"import",), (b"another import",)]
 
 
-async def test_work_that_took_longer_than_its_lease_still_counts_if_nobody_else_has_begun(
+async def test_an_answer_after_the_lease_changes_nothing_even_when_nobody_has_the_job_yet(
     harness: BullmqHarness, queue: BullmqQueue
 ) -> None:
     await queue.put([b"1"])
     deliveries = await queue.reserve(1, LEASE_S)
     await harness.pass_time(LEASE_S + 1)
     await queue.ack(deliveries)
-    assert (await queue.depth()).unfinished_events == 0
-    assert await queue.reserve(1, LEASE_S) == []
+    await queue.retry(deliveries[0], "late")
+    await queue.bury(deliveries[0], "late")
+    depth = await queue.depth()
+    assert (depth.unfinished_events, depth.failed, depth.delayed) == (1, 0, 0)
+    assert (await queue.reserve(1, LEASE_S))[0].attempt == 2
 
 
 async def test_a_job_that_somebody_else_added_is_set_aside(harness: BullmqHarness, queue: BullmqQueue) -> None:

@@ -6,7 +6,6 @@ local function recover(call, prefix, attempts)
   for _, id in ipairs(moveStalledJobsToWait(call.keys, call.args)) do
     local job = prefix .. id
     local made, stalled, priority = unpack(redis.call("HMGET", job, "atm", "stc", "priority"))
-    redis.call("HDEL", job, "lease")
     if tonumber(made or 0) + tonumber(stalled or 0) >= attempts then
       redis.call("HSET", job, "defa", call.reason)
     end

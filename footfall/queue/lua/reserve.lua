@@ -1,12 +1,12 @@
 -- Leases one delivery: a job, and with a fresh one the fresh jobs of its lane behind it, up to the limits.
 --
--- ARGV: prefix, attempts, arguments of `recover`, keys and arguments of moveToActive, token, most jobs, events, bytes
+-- ARGV: prefix, attempts, arguments of `recover`, keys and arguments of moveToActive, most jobs, events, bytes
 -- Returns for each job: id, data, events, attempts made, times stalled, times started, the reason to fail it at once
 -- or nil, "1" if it was in the failed set before or nil.
 --@include recover
 --@bullmq moveToActive
 local prefix, call, keys, args = ARGV[1], cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
-local token, jobs_max, events_max, bytes_max = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local jobs_max, events_max, bytes_max = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 recover(call, prefix, tonumber(ARGV[2]))
 
 -- The next job as BullMQ moves it. One whose hash is gone (evicted, or deleted by hand) is no job: it is cleared away.
@@ -20,7 +20,6 @@ local function take()
     local job = prefix .. id
     local data = redis.call("HGET", job, "data")
     if data then
-      redis.call("HSET", job, "lease", token)
       redis.call("SADD", prefix .. "stalled", id) -- what BullMQ's own check does first; the lock still decides
       local found = redis.call("HMGET", job, "events", "atm", "stc", "ats", "defa", "wasFailed")
       if found[5] then

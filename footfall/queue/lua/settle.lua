@@ -16,12 +16,7 @@ for _, operation in ipairs(cmsgpack.unpack(ARGV[3])) do
   local keys, args = operation.keys, operation.args
   for _, id in ipairs(operation.ids) do
     local job = prefix .. id
-    local lock = job .. ":lock"
-    -- A lease that ran out is still good as long as nobody has noticed: the work is done, and doing it again helps no one.
-    if redis.call("EXISTS", lock) == 0 and redis.call("HGET", job, "lease") == token then
-      redis.call("SET", lock, token, "PX", 1000)
-    end
-    if redis.call("GET", lock) == token then
+    if redis.call("GET", job .. ":lock") == token then -- else the lease is over, and somebody else may have the job
       local events = tonumber(redis.call("HGET", job, "events") or 0)
       keys[operation.key_at], args[operation.id_at] = job, id
       local result
@@ -34,9 +29,6 @@ for _, operation in ipairs(cmsgpack.unpack(ARGV[3])) do
         return redis.error_reply("BullMQ refused to move the job " .. id .. ": " .. result)
       end
       settled = settled + 1
-      if operation.kind ~= "done" then
-        redis.call("HDEL", job, "lease")
-      end
       if operation.kind ~= "delayed" then
         count("unfinished", -events)
         redis.call("ZREM", KEYS[2], id)

@@ -1,0 +1,234 @@
+"""SqsQueue where it differs from other queues: limits, partial failures, and a service that is gone or refuses us."""
+
+import json
+import os
+import threading
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from footfall.errors import Misconfigured, TooLarge, Unavailable
+from footfall.queue.base import Lane
+from footfall.queue.sqs import NOT_OURS, SqsQueue
+from footfall.queue.sqs_client import SENDS_MAX
+from tests.conformance.queues import SqsHarness
+from tests.servers import aws
+
+LEASE_S = 60.0
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncIterator[SqsHarness]:
+    made = SqsHarness(tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def queue(harness: SqsHarness) -> SqsQueue:
+    return await harness.open()
+
+
+class Proxy:
+    """Stands before moto's server and has the first entry of a batch fail, as many times as it is told."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.is_sender_fault = False
+        self.batches = 0
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                target = self.headers["X-Amz-Target"]
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                refused: list[dict[str, Any]] = []
+                if target.endswith("Batch"):
+                    proxy.batches += 1
+                    if proxy.failures > 0:
+                        proxy.failures -= 1
+                        first = body["Entries"].pop(0)
+                        refused = [{"Id": first["Id"], "Code": "InternalError", "SenderFault": proxy.is_sender_fault}]
+                status, answer = 200, dict[str, Any](Successful=[])
+                if body.get("Entries", True):
+                    status, answer = proxy.forward(dict(self.headers), body)
+                if refused:
+                    answer["Failed"] = refused + answer.get("Failed", [])
+                data = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/x-amz-json-1.0")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def forward(self, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        kept = {key: value for key, value in headers.items() if key.lower() not in {"content-length", "host"}}
+        request = urllib.request.Request(aws().url, json.dumps(body).encode(), kept)
+        try:
+            with urllib.request.urlopen(request) as response:
+                return response.status, json.loads(response.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read() or b"{}")
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    made = Proxy()
+    yield made
+    made.close()
+
+
+async def opened(harness: SqsHarness, folder: Path, **changes: Any) -> SqsQueue:
+    options: dict[str, Any] = {
+        "url": None,
+        "region": aws().region,
+        "endpoint_url": aws().url,
+        "ledger_path": folder / "ledger.sqlite",
+        "attempts": 5,
+        "backoff_ms": 1_000,
+    }
+    queue = await SqsQueue.open(harness.name, **(options | changes))
+    harness.queues.append(queue)
+    return queue
+
+
+def incompressible(events: int) -> list[bytes]:
+    return [os.urandom(1_000) for _ in range(events)]
+
+
+async def test_a_part_of_a_batch_that_fails_is_sent_again_and_only_that(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path
+) -> None:
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url)
+    proxy.failures = SENDS_MAX - 1
+    await queue.put([b"1"])
+    assert proxy.batches == SENDS_MAX
+    (delivery,) = await queue.reserve(10, LEASE_S)
+    assert delivery.payloads == (b"1",)
+    proxy.failures = 1
+    await queue.ack([delivery])
+    depth = await queue.depth()
+    assert (depth.waiting, depth.active, depth.received_events, depth.unfinished_events) == (0, 0, 1, 0)
+
+
+@pytest.mark.parametrize("is_sender_fault", [True, False])
+async def test_a_put_that_sqs_does_not_take_is_unavailable_and_not_counted(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path, is_sender_fault: bool
+) -> None:
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url)
+    proxy.failures, proxy.is_sender_fault = SENDS_MAX, is_sender_fault
+    with pytest.raises(Unavailable):
+        await queue.put([b"1"])
+    proxy.failures = 0
+    depth = await queue.depth()
+    assert (depth.waiting, depth.received_events) == (0, 0)
+
+
+async def test_a_service_that_does_not_answer_is_unavailable(harness: SqsHarness, tmp_path: Path) -> None:
+    proxy = Proxy()
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url)
+    proxy.close()
+    with pytest.raises(Unavailable, match="can not be reached"):
+        await queue.put([b"1"])
+    with pytest.raises(Unavailable):
+        await queue.reserve(1, LEASE_S)
+    with pytest.raises(Unavailable):
+        await queue.wait(30)
+    with pytest.raises(Unavailable):
+        await queue.depth()
+    with pytest.raises(Unavailable):
+        await opened(harness, tmp_path, endpoint_url=proxy.url)
+
+
+async def test_a_put_over_the_limit_of_a_message_becomes_several(queue: SqsQueue) -> None:
+    payloads = incompressible(1_000)
+    await queue.put(payloads)
+    assert (await queue.depth()).waiting == 5
+    deliveries = await queue.reserve(10, LEASE_S)
+    assert [payload for delivery in deliveries for payload in delivery.payloads] == payloads
+
+
+async def test_an_event_over_the_limit_of_a_message_is_refused(queue: SqsQueue) -> None:
+    with pytest.raises(TooLarge):
+        await queue.put([os.urandom(300_000)])
+    assert (await queue.depth()).received_events == 0
+
+
+async def test_a_failed_job_at_the_limit_still_fits_with_its_error(queue: SqsQueue) -> None:
+    await queue.put(incompressible(199))
+    (delivery,) = await queue.reserve(1, LEASE_S)
+    await queue.bury(delivery, "🚶\0\ud800" * 10_000)
+    (job,) = await queue.failed.list(1)
+    assert job.payloads == delivery.payloads
+    assert job.error.startswith("🚶  🚶")
+
+
+async def test_what_a_long_poll_brought_is_leased_from_the_reserve_on(harness: SqsHarness, queue: SqsQueue) -> None:
+    await queue.put([b"import"], Lane.IMPORT)
+    await queue.wait(30)
+    await harness.pass_time(50)
+    (delivery,) = await queue.reserve(10, LEASE_S)
+    await harness.pass_time(50)
+    assert await queue.reserve(10, LEASE_S) == []
+    await queue.ack([delivery])
+    assert (await queue.depth()).unfinished_events == 0
+
+
+async def test_a_message_that_is_not_ours_is_set_aside(harness: SqsHarness, queue: SqsQueue) -> None:
+    url = await queue.client.find(harness.name)
+    await queue.client.call("send_message", QueueUrl=url, MessageBody="hello")
+    assert await queue.reserve(1, LEASE_S) == []
+    (job,) = await queue.failed.list(1)
+    assert (job.error, job.payloads) == (NOT_OURS, ())
+
+
+async def test_an_import_that_is_replayed_stays_behind_live_events(queue: SqsQueue) -> None:
+    await queue.put([b"import"], Lane.IMPORT)
+    await queue.bury((await queue.reserve(1, LEASE_S))[0], "poison")
+    await queue.failed.replay(None)
+    await queue.put([b"live"])
+    assert [delivery.payloads for delivery in await queue.reserve(10, LEASE_S)] == [(b"live",), (b"import",)]
+
+
+async def test_the_queue_can_be_named_by_its_url(harness: SqsHarness, queue: SqsQueue, tmp_path: Path) -> None:
+    url = await queue.client.find(harness.name)
+    other = await opened(harness, tmp_path, url=url)
+    await other.put([b"1"])
+    assert (await queue.depth()).waiting == 1
+
+
+async def test_missing_credentials_are_a_wrong_setting(
+    harness: SqsHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(Misconfigured, match="credentials"):
+        await opened(harness, tmp_path)
+
+
+async def test_a_missing_region_is_a_wrong_setting(
+    harness: SqsHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(Misconfigured, match="AWS_REGION"):
+        await opened(harness, tmp_path, region=None)
