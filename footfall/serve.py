@@ -23,6 +23,7 @@ from footfall.collect.serve_options import serve_options
 from footfall.door import is_loopback
 from footfall.errors import InUse, Misconfigured
 from footfall.queue.base import Queue
+from footfall.queue.intake import Intake
 from footfall.settings import AuthMode, Settings
 from footfall.wire import Parts, open_parts, open_store
 from footfall.worker import Worker
@@ -59,11 +60,13 @@ class _Server(uvicorn.Server):
 
 
 def _application(parts: Parts, worker: Worker) -> Collector:
+    intake = Intake(parts.queue)
     api = build_api(
         ApiContext(
             settings=parts.settings,
             store=parts.store,
             queue=parts.queue,
+            intake=intake,
             registry=parts.registry,
             door=parts.door,
             sites=parts.sites,
@@ -71,7 +74,7 @@ def _application(parts: Parts, worker: Worker) -> Collector:
             started_at=time.monotonic(),
         )
     )
-    return build_collector(parts.settings, parts.queue, parts.registry, parts.sites, parts.door, inner=api)
+    return build_collector(parts.settings, intake, parts.registry, parts.sites, parts.door, inner=api)
 
 
 def address(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from footfall.collect.app import build_collector
 from footfall.collect.serve_options import serve_options
 from footfall.door import Door, create_key
 from footfall.queue.base import Queue
+from footfall.queue.intake import Intake
 from footfall.registry.base import Registry, Scope
 from footfall.registry.sqlite import SqliteRegistry
 from footfall.settings import Settings
@@ -79,11 +80,13 @@ async def running(
     sites = Sites(registry, settings.auto_create_sites)
     door = Door(settings, registry)
     worker = Worker(queue, store, concurrency=settings.queue_concurrency)
+    intake = Intake(queue)
     api = build_api(
         ApiContext(
             settings=settings,
             store=store,
             queue=queue,
+            intake=intake,
             registry=registry,
             door=door,
             sites=sites,
@@ -91,7 +94,7 @@ async def running(
             started_at=time.monotonic(),
         )
     )
-    app = build_collector(settings, queue, registry, sites, door, inner=api)
+    app = build_collector(settings, intake, registry, sites, door, inner=api)
     options = {**serve_options(), "loop": "none"}
     server = _Server(uvicorn.Config(app, host="127.0.0.1", port=0, **options))
     working, serving = asyncio.create_task(worker.run()), asyncio.create_task(server.serve())

@@ -8,6 +8,7 @@ import msgspec
 from footfall.address import sender_of
 from footfall.door import Caller, Door
 from footfall.queue.base import Queue
+from footfall.queue.intake import Intake
 from footfall.registry.base import Registry
 from footfall.settings import Settings
 from footfall.sites import Sites
@@ -29,6 +30,8 @@ class ApiContext(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     store: Store
     queue: Queue
+    intake: Intake
+    """The way into *queue*, which knows whether events can be accepted."""
     registry: Registry
     door: Door
     sites: Sites

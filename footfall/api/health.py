@@ -73,6 +73,7 @@ class Sign(msgspec.Struct, frozen=True):
 def routes(context: ApiContext) -> list[HTTPRouteHandler]:
     """The three health routes."""
     depth = Probe(context.queue.depth)
+    intake = Probe(context.intake.check)
     check = Probe(context.store.check)
 
     @get("/api/health", operation_id="health", summary="How everything is", tags=["Health"])
@@ -80,7 +81,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
         """Queue, store and worker. Who may not read is told the status alone."""
         read(request.scope["query_string"], ())
         caller = await context.caller(request.scope)
-        found = await _look(context, depth, check)
+        found = await _look(context, depth, intake, check)
         shown = found if caller.allows_somewhere(Scope.READ) else Health(status=found.status)
         return Response(shown, status_code=503 if found.status == "down" else 200)
 
@@ -92,14 +93,14 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
     @get("/api/health/ready", operation_id="ready", summary="May it be sent events?", tags=["Health"])
     async def ready() -> Response[Sign]:
         """For a load balancer: 503 while events can not be accepted."""
-        is_ready = (await _queue(context, depth))[0].status == "ok"
+        is_ready = (await _queue(context, depth, intake))[0].status == "ok"
         return Response(Sign("ok" if is_ready else "down"), status_code=200 if is_ready else 503)
 
     return [health, live, ready]
 
 
-async def _look(context: ApiContext, depth: Probe[Depth], check: Probe[Check]) -> Health:
-    queue, lag_s = await _queue(context, depth)
+async def _look(context: ApiContext, depth: Probe[Depth], intake: Probe[None], check: Probe[Check]) -> Health:
+    queue, lag_s = await _queue(context, depth, intake)
     store = await _store(context, check)
     state = context.worker_status()
     worker = WorkerHealth("elsewhere" if state is None else _named(state.state), lag_s)
@@ -119,15 +120,20 @@ def _named(state: str) -> Literal["running", "stopped", "failing"]:
     return "failing"
 
 
-async def _queue(context: ApiContext, depth: Probe[Depth]) -> tuple[QueueHealth, float | None]:
+async def _queue(context: ApiContext, depth: Probe[Depth], intake: Probe[None]) -> tuple[QueueHealth, float | None]:
+    """How the queue is, and its lag: it is down where it does not answer, and where it does and accepts nothing."""
     kind = context.queue.kind
     try:
         found = await depth()
     except Unavailable as error:
         return QueueHealth("down", kind, message=str(error)), None
-    health = QueueHealth(
-        "ok", kind, found.waiting, found.active, found.delayed, found.failed, " ".join(context.queue.advice)
-    )
+    status: Literal["ok", "down"] = "ok"
+    message = " ".join(context.queue.advice)
+    try:
+        await intake()
+    except Unavailable as error:
+        status, message = "down", f"no event can be accepted: {error}"
+    health = QueueHealth(status, kind, found.waiting, found.active, found.delayed, found.failed, message)
     return health, round(found.oldest_s, 3)
 
 

@@ -23,6 +23,7 @@ from footfall.errors import STATUS, Fault, FootfallError, Invalid, MethodNotAllo
 from footfall.event import Event, encode
 from footfall.metrics import EVENTS_ACCEPTED, EVENTS_DROPPED, EVENTS_REJECTED, REQUESTS_REFUSED
 from footfall.queue.base import Queue
+from footfall.queue.intake import Intake
 from footfall.registry.base import Registry, Site
 from footfall.settings import Settings
 from footfall.sites import Sites
@@ -261,7 +262,7 @@ def _since_ms(received_at_ms: int) -> int:
 
 
 def build_collector(
-    settings: Settings, queue: Queue, registry: Registry, sites: Sites, door: Door, *, inner: AsgiApp
+    settings: Settings, queue: Queue | Intake, registry: Registry, sites: Sites, door: Door, *, inner: AsgiApp
 ) -> Collector:
     """The collector before *inner*. Raises Misconfigured for a GEOIP_DATABASE that can not be read."""
     # Else the first event would hold up the loop for 0.1 s while the matchers are built.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from footfall.errors import Unavailable
 from footfall.metrics import PUT_EVENTS, PUT_SECONDS
 from footfall.queue.base import Lane, Queue
+from footfall.queue.intake import Intake
 
 WAITING_EVENTS_MAX = 100_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
@@ -36,7 +37,7 @@ class Batcher:
     """Stands before a queue. An entry is never split over two puts: all of a request is accepted, or nothing of it."""
 
     def __init__(
-        self, queue: Queue, *, events_max: int = WAITING_EVENTS_MAX, bytes_max: int = WAITING_BYTES_MAX
+        self, queue: Queue | Intake, *, events_max: int = WAITING_EVENTS_MAX, bytes_max: int = WAITING_BYTES_MAX
     ) -> None:
         self._queue = queue
         self._events_max = events_max

@@ -2,11 +2,14 @@
 
 import resource
 import sqlite3
+import time
 from pathlib import Path
 
+from footfall.queue.intake import CHECK_EVERY_S
 from tests.processes import Footfall, free_port
 
 DAY = "2026-03-14"
+RECOVERY_MAX_S = 30.0
 
 
 def send(footfall: Footfall, number: int, size: int = 10) -> int:
@@ -41,7 +44,18 @@ def test_a_full_disk_turns_into_503_and_everything_accepted_is_stored_afterwards
         accepted = set(range(40)) - set(refused)
         assert refused, "the disk was not full"
         assert footfall.http.get("/api/health/live").status_code == 200
+        for _ in range(3):  # also when the queue was asked again, which it is once a second
+            assert footfall.http.get("/api/health/ready").status_code == 503
+            health = footfall.http.get("/api/health")
+            assert (health.status_code, health.json()["status"]) == (503, "down")
+            assert health.json()["queue"]["status"] == "down"
+            assert "no event can be accepted" in health.json()["queue"]["message"]
+            time.sleep(CHECK_EVERY_S)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        deadline = time.monotonic() + RECOVERY_MAX_S
+        while footfall.http.get("/api/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, "without an event it did not see that there is room again"
+            time.sleep(0.1)
         for number in refused:
             assert send(footfall, number) == 202, "it did not recover by itself"
         ledger = footfall.settle()
