@@ -4,12 +4,15 @@ Refuses by name what can not work: a server half on an embedded part, a backend 
 """
 
 import asyncio
+import os
+import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from footfall.door import Door
 from footfall.errors import FootfallError, Misconfigured
@@ -27,6 +30,8 @@ QUEUE_FILE = "queue.sqlite"
 SQS_LEDGER_FILE = "sqs-ledger.sqlite"
 REGISTRY_FILE = "registry.sqlite"
 STORE_FOLDER = "store"
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Half(StrEnum):
@@ -70,12 +75,30 @@ def check(settings: Settings, half: Half) -> None:
 
 
 def _folder(settings: Settings) -> Path:
-    """DATA_DIR, made if need be, readable by its owner alone."""
+    """DATA_DIR, made if need be. What is ours in it is readable by its owner alone, also where DATA_DIR is not.
+
+    From here on the whole process makes its files so: the engine and SQLite have no other way to be told.
+    """
+    os.umask(0o077)
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (QUEUE_FILE, SQS_LEDGER_FILE, REGISTRY_FILE, STORE_FOLDER):
+            for path in settings.data_dir.glob(name + "*"):  # a file has its -wal and -shm beside it
+                _close_to_others(path)
     except OSError as error:
         raise Misconfigured(f"DATA_DIR: {str(settings.data_dir)!r} can not be used: {error.strerror}") from error
     return settings.data_dir
+
+
+def _close_to_others(path: Path) -> None:
+    """Take from all but the owner what an earlier version, or a copy, has given them. (A -shm may go meanwhile.)"""
+    with suppress(FileNotFoundError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            try:
+                path.chmod(mode & 0o700)
+            except PermissionError:
+                log.warning("this is not ours to close, and others may read it", path=str(path))
 
 
 async def open_registry(settings: Settings) -> Registry:
