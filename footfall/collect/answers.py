@@ -118,6 +118,11 @@ def refusal(error: FootfallError, cors: Headers) -> Answer:
     return _answer(STATUS[type(error)], msgspec.json.encode(error_body(error)), (*cors, *headers))
 
 
+def failed(status: int, message: str) -> Answer:
+    """The answer to what is not yet a request: nobody's page waits for it, so it has no headers for one."""
+    return _answer(status, msgspec.json.encode(ErrorBody(success=False, error=message, details=())), ())
+
+
 def failure(cors: Headers) -> Answer:
     """The answer to a request that met a bug of ours: nothing of it is shown."""
     body = ErrorBody(success=False, error="Internal server error; it is in the log", details=())

@@ -25,6 +25,5 @@ def serve_options() -> dict[str, Any]:
         "log_config": None,
         "limit_concurrency": CONNECTIONS_MAX,
         "backlog": 4_096,
-        "timeout_keep_alive": 75,
         "timeout_graceful_shutdown": 10,
     }
