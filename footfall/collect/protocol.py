@@ -104,11 +104,6 @@ class CollectorProtocol(HttpToolsProtocol):
         self._is_new = True
         self.since_s = self._watch.now_s
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """The parser's callback, for trailers too: those are nobody's, and nothing may grow by them."""
-        if self.stage is Stage.HEAD:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """The parser's callback."""
         headers = self.headers
@@ -123,6 +118,8 @@ class CollectorProtocol(HttpToolsProtocol):
             self._parts = []
         else:
             super().on_headers_complete()
+        # The scope has the list. What the parser calls headers from here on are trailers, and may not pass for headers.
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """The parser's callback."""

@@ -80,6 +80,16 @@ async def test_a_large_head_within_the_limit_is_taken_also_after_a_large_body(co
     assert told.count(b"HTTP/1.1 202") == 2
 
 
+async def test_a_trailer_does_not_pass_for_a_header(tmp_path: Path) -> None:
+    body = msgspec.json.encode({**EVENT, "ip": "192.0.2.7"})
+    chunk = b"%x\r\n%b\r\n0\r\n" % (len(body), body)
+    async with collecting(tmp_path) as collector:
+        head = _head(b"Transfer-Encoding: chunked", b"Connection: close")
+        assert (await _answered(collector, head + chunk + b"\r\n")).startswith(b"HTTP/1.1 202")
+        told = await _answered(collector, head + chunk + b"Authorization: Bearer x\r\n\r\n")
+        assert told.startswith(b"HTTP/1.1 202"), "a header of this name would be a 401"
+
+
 async def test_what_is_not_http_is_a_400_in_the_shape_of_every_error(collector: Collecting) -> None:
     error = _error(await _answered(collector, b"how do you do\r\n\r\n"), 400)
     assert error["details"] == [{"field": "request", "message": "is not valid HTTP/1.1"}]
