@@ -24,6 +24,8 @@ class Harness(Protocol):
 
     tells_delayed: bool
     """False where a job in its back-off counts as active for every process but the one that put it off."""
+    counts_through_kills = True
+    """False where the queue can not count for us, and a kill may come between a put and its count."""
 
     async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> Queue:
         """The queue; once more: the same one, as another process would open it."""
@@ -165,6 +167,8 @@ class SqsHarness:
 
     tells_delayed = False
     """For SQS a back-off is a longer visibility, like a lease."""
+    counts_through_kills = False
+    """SQS does not tell how many events its messages hold; that is kept beside it, after the put."""
 
     def __init__(self, folder: Path) -> None:
         self.server = aws()

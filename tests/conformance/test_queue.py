@@ -381,7 +381,9 @@ for number in range(10_000):
     numbers = [int(payload) for payload in got if payload != b"and its twin"]
     assert numbers == list(range(len(numbers)))
     assert accepted < len(numbers) <= accepted + 2
-    assert len(got) == 2 * len(numbers) == (await queue.depth()).received_events
+    assert len(got) == 2 * len(numbers)
+    counted = (await queue.depth()).received_events
+    assert counted == len(got) if durable.counts_through_kills else 0 <= len(got) - counted <= 2
 
 
 async def test_a_worker_killed_between_reserve_and_ack_loses_nothing(durable: Harness) -> None:
