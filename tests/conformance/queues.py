@@ -24,7 +24,7 @@ class Harness(Protocol):
 
     tells_delayed: bool
     """False where a job in its back-off counts as active for every process but the one that put it off."""
-    counts_through_kills = True
+    counts_through_kills: bool
     """False where the queue can not count for us, and a kill may come between a put and its count."""
 
     async def open(self, *, attempts: int = 5, backoff_ms: int = 1_000, max_bytes: int = LIMITLESS) -> Queue:
@@ -48,6 +48,7 @@ class MemoryHarness:
     """The fake of the tests."""
 
     tells_delayed = True
+    counts_through_kills = True
 
     def __init__(self, folder: Path) -> None:
         self.now_ms = 1_700_000_000_000
@@ -72,6 +73,7 @@ class SqliteHarness:
     """The embedded queue."""
 
     tells_delayed = True
+    counts_through_kills = True
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "queue.sqlite"
@@ -123,6 +125,7 @@ class BullmqHarness:
     """BullMQ, on a queue name of its own on the server that all tests share."""
 
     tells_delayed = True
+    counts_through_kills = True
 
     def __init__(self, folder: Path, *, cluster: bool = False) -> None:
         server = valkey_cluster() if cluster else valkey()
