@@ -27,7 +27,11 @@ class Invalid(FootfallError):
 
 
 class Unauthorized(FootfallError):
-    """Nobody said who is asking, or said it wrongly."""
+    """Nobody said who is asking, or said it wrongly; *faults* names the fields that need it, where there are any."""
+
+    def __init__(self, message: str = "", *faults: Fault) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class Forbidden(FootfallError):
@@ -53,9 +57,10 @@ class TooLarge(FootfallError):
 class Overloaded(FootfallError):
     """The sender is over its rate limit and should come back after *retry_after_s* seconds."""
 
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+    def __init__(self, message: str, retry_after_s: int = 1, faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.faults = faults
 
 
 class Unavailable(FootfallError):
@@ -106,7 +111,7 @@ def error_body(error: FootfallError) -> ErrorBody:
     """The body that tells a client about *error*."""
     if isinstance(error, Invalid):
         return ErrorBody(success=False, error="Validation failed", details=error.faults)
-    details = error.faults if isinstance(error, Forbidden) else ()
+    details = error.faults if isinstance(error, Unauthorized | Forbidden | Overloaded) else ()
     return ErrorBody(success=False, error=str(error), details=details)
 
 

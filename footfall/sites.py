@@ -55,6 +55,11 @@ class Sites:
                 self._renewing = asyncio.create_task(self._renew())
         return self._copy.get(site_id)
 
+    def would_create(self, site_id: str) -> bool:
+        """True right after `find` said None, if `resolve` would now have one made: none is on its way."""
+        now_s = asyncio.get_running_loop().time()
+        return self._auto_create and site_id not in self._creating and now_s >= self._full_until_s
+
     async def resolve(self, site_id: str) -> Site | None:
         """The site, created where that is allowed; None where it is not, or where SITES_MAX is reached.
 

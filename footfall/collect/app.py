@@ -2,19 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import structlog
 
 from footfall.address import Sender, sender_of
 from footfall.collect import answers
+from footfall.collect.access import Access
 from footfall.collect.admit import USER_AGENT_CHARS_MAX, Admission, Incoming, Known, Origin, overridden
 from footfall.collect.answers import Answer, BatchAnswer, Cors
 from footfall.collect.batcher import Batcher
 from footfall.collect.body import Bodies, Gone, Receive
-from footfall.collect.dialects.footfall import Batch, decode_lines, decode_many, decode_one, rejected_faults
+from footfall.collect.dialects.footfall import Batch, decode_lines, decode_many, decode_one
 from footfall.collect.gate import Gate, Knock
 from footfall.door import Caller, Door
 from footfall.enrich import bot, client
@@ -24,7 +26,7 @@ from footfall.event import Event, encode
 from footfall.metrics import EVENTS_ACCEPTED, EVENTS_DROPPED, EVENTS_REJECTED, REQUESTS_REFUSED
 from footfall.queue.base import Queue
 from footfall.queue.intake import Intake
-from footfall.registry.base import Registry, Site
+from footfall.registry.base import Registry
 from footfall.settings import Settings
 from footfall.sites import Sites
 from footfall.visitor import Salts
@@ -36,11 +38,11 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 ONE_BYTES_MAX = 64 * 1024
 MANY_BYTES_MAX = 5 * 1024 * 1024
-FAULTS_MAX = 1_000
-"""Named in the answer to a batch of which nothing was accepted."""
 
 _JSON_TYPES = frozenset({b"application/json", b"text/plain", b""})
 _REFUSED = frozenset({401, 403, 413, 429, 503})
+_YES = frozenset({"", "1", "true", "yes"})
+_NO = frozenset({"0", "false", "no"})
 _LINES_TYPE = b"application/x-ndjson"
 
 _BUG = "a request for the collector failed"
@@ -65,15 +67,23 @@ class _Request(NamedTuple):
 class Collector:
     """Answers POST and OPTIONS of /api/event and /api/events, and hands every other scope to *inner*."""
 
-    def __init__(self, batcher: Batcher, admission: Admission, gate: Gate, settings: Settings, inner: AsgiApp) -> None:
+    def __init__(
+        self, batcher: Batcher, admission: Admission, access: Access, settings: Settings, inner: AsgiApp
+    ) -> None:
         self._batcher = batcher
+        self._access = access
         self._admission = admission
-        self._gate = gate
+        self._gate = access.gate
         self._cors = Cors(settings.cors_origins)
         self._trusted = settings.trusted_proxies
         self._bodies = Bodies()
         self._inner = inner
-        self._routes = {"/api/event": self._collect_one, "/api/events": self._collect_many}
+        self._routes = {
+            "/api/event": self._collect_one,
+            "/api/event/": self._collect_one,
+            "/api/events": self._collect_many,
+            "/api/events/": self._collect_many,
+        }
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """One request, or another scope for *inner*."""
@@ -102,7 +112,11 @@ class Collector:
         headers = dict(scope["headers"])
         cors = self._cors.headers(headers.get(b"origin"))
         try:
-            if b"authorization" in headers or _content_type(headers) not in _JSON_TYPES:
+            if (
+                b"authorization" in headers
+                or b"content-encoding" in headers
+                or _content_type(headers) not in _JSON_TYPES
+            ):
                 return False
             request = self._request(scope, headers, sender_of(scope, self._trusted), None)
             incoming = decode_one(body, request.received_at_ms)
@@ -169,13 +183,14 @@ class Collector:
 
     async def _collect_one(self, request: _Request, receive: Receive) -> Answer:
         headers = request.headers
+        _refuse_encoding(headers)
         if _content_type(headers) not in _JSON_TYPES:
             raise Invalid(Fault("Content-Type", "must be application/json or text/plain"))
         body = await self._bodies.read(receive, headers.get(b"content-length"), ONE_BYTES_MAX)
         incoming = decode_one(body, request.received_at_ms, is_strict=request.is_strict)
         origin = request.origin()
         self._gate.check_event(request.knock, incoming, request.received_at_ms)
-        known = self._admission.known(incoming, origin) or await self._admission.prepare(incoming, origin)
+        known = self._admission.known(incoming, origin) or await self._access.one(request.knock, incoming, origin)
         event = self._admitted(incoming, request, origin, known)
         await self._batcher.put((encode(event),))
         return _accepted(event, request.received_at_ms, self._cors.headers(headers.get(b"origin")))
@@ -186,49 +201,32 @@ class Collector:
 
     async def _collect_many(self, request: _Request, receive: Receive) -> Answer:
         batch = await self._read_batch(request, receive)
-        if not batch.incoming:
-            EVENTS_REJECTED.inc(len(batch.rejected))
-            nothing = Invalid(*rejected_faults(batch.rejected, FAULTS_MAX))
-            return answers.refusal(nothing, self._cors.headers(request.headers.get(b"origin")))
-        events = await self._all_admitted(batch, request)
+        origin = request.origin()
+        try:
+            incoming, knowns, rejected = await self._access.many(request.knock, batch, origin)
+        except Invalid as error:
+            EVENTS_REJECTED.inc(len(batch.incoming) + len(batch.rejected))
+            return answers.refusal(error, self._cors.headers(request.headers.get(b"origin")))
+        events = self._admission.admit_all(incoming, origin, knowns)
         await self._batcher.put([encode(event) for event in events])
         reasons = Counter(event.drop_reason for event in events if event.drop_reason)
         for reason, count in reasons.items():
             EVENTS_DROPPED.labels(reason).inc(count)
         EVENTS_ACCEPTED.inc(len(events) - reasons.total())
-        EVENTS_REJECTED.inc(len(batch.rejected))
-        body = BatchAnswer(True, len(events), batch.rejected, reasons, _since_ms(request.received_at_ms))
+        EVENTS_REJECTED.inc(len(rejected))
+        body = BatchAnswer(True, len(events), rejected, reasons, _since_ms(request.received_at_ms))
         return answers.batch(body, self._cors.headers(request.headers.get(b"origin")))
 
     async def _read_batch(self, request: _Request, receive: Receive) -> Batch:
+        _refuse_encoding(request.headers)
         content_type = _content_type(request.headers)
         if content_type != _LINES_TYPE and content_type not in _JSON_TYPES:
             raise Invalid(Fault("Content-Type", "must be application/json, application/x-ndjson or text/plain"))
         body = await self._bodies.read(receive, request.headers.get(b"content-length"), MANY_BYTES_MAX)
         decode = decode_lines if content_type == _LINES_TYPE else decode_many
         batch = decode(body, request.received_at_ms, is_strict=request.is_strict)
-        self._gate.charge(request.knock, len(batch.incoming) + len(batch.rejected) - 1)
+        self._gate.charge_batch(request.knock, len(batch.incoming) + len(batch.rejected))
         return batch
-
-    async def _all_admitted(self, batch: Batch, request: _Request) -> Sequence[Event]:
-        """Every event named and enriched. One that the sender may not send refuses the whole batch, before any is put:
-        what is wrong then is the key or the page, and half a batch would have to be sorted out by whoever sent it."""
-        origin = request.origin()
-        admission, gate, knock = self._admission, self._gate, request.knock
-        knowns: list[Known] = []
-        counts: dict[str, tuple[Site | None, int]] = {}
-        known, site_id = Known(None, b""), ""
-        for index, incoming in zip(batch.indices, batch.incoming, strict=True):
-            if incoming.override is not None or incoming.occurred_at_ms is not None:
-                gate.check_event(knock, incoming, request.received_at_ms, f"events[{index}].")
-            if not (incoming.user_id and incoming.site_id == site_id):
-                known = admission.known(incoming, origin) or await admission.prepare(incoming, origin)
-                site_id = incoming.site_id
-            knowns.append(known)
-            counted = counts.get(incoming.site_id)
-            counts[incoming.site_id] = (known.site, 1 if counted is None else counted[1] + 1)
-        gate.check_sites(knock, counts)
-        return admission.admit_all(batch.incoming, origin, knowns)
 
 
 def _count_refusal(error: FootfallError) -> None:
@@ -253,8 +251,22 @@ def _content_type(headers: Mapping[bytes, bytes]) -> bytes:
     return sent if sent in _JSON_TYPES else sent.partition(b";")[0].strip().lower()
 
 
+def _refuse_encoding(headers: Mapping[bytes, bytes]) -> None:
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"identity", b""}:
+        raise Invalid(Fault("Content-Encoding", "must be left out: bodies are read as they are, not compressed"))
+
+
 def _is_strict(query: bytes) -> bool:
-    return b"strict" in query and not {b"strict=1", b"strict=true"}.isdisjoint(query.split(b"&"))
+    """Whether `?strict` is on; bare it is. Raises Invalid for what says neither yes nor no."""
+    if b"strict" not in query:
+        return False
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    asked = [value.lower() for name, value in pairs if name == "strict"]
+    if not asked or asked[-1] in _NO:
+        return False
+    if asked[-1] not in _YES:
+        raise Invalid(Fault("strict", "must be 1, true or yes, or 0, false or no"))
+    return True
 
 
 def _since_ms(received_at_ms: int) -> int:
@@ -269,4 +281,5 @@ def build_collector(
     bot.warm_up()
     client.warm_up()
     admission = Admission(sites, Salts(registry), Places(settings.geoip_database))
-    return Collector(Batcher(queue), admission, Gate(settings, door), settings, inner)
+    access = Access(Gate(settings, door), sites, admission)
+    return Collector(Batcher(queue), admission, access, settings, inner)

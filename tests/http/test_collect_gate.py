@@ -1,5 +1,6 @@
 """Who may send what over real HTTP: keys, overrides, origins, CORS and rate limits."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -69,13 +70,50 @@ async def test_a_plain_event_needs_no_key_where_auth_is_not_open(closed: Collect
     assert (await closed.post({**EVENT, "timestamp": int(time.time()) - 47 * 3600})).status_code == 202
 
 
-async def test_one_override_refuses_the_whole_batch_and_names_its_place(closed: Collecting) -> None:
-    answer = await closed.post([EVENT, {**EVENT, "ip": "8.8.8.8"}], "/api/events")
-    assert answer.status_code == 403
-    assert [fault["field"] for fault in answer.json()["details"]] == ["events[1].ip"]
-    assert closed.events() == []
+async def test_what_the_sender_may_not_say_is_rejected_by_its_place_and_the_rest_taken(closed: Collecting) -> None:
+    batch = [EVENT, {**EVENT, "timestamp": OLD}, {"site_id": "my-website"}, {**EVENT, "ip": "8.8.8.8"}, EVENT]
+    answer = await closed.post(batch, "/api/events")
+    assert answer.status_code == 202
+    told = answer.json()
+    assert told["accepted"] == len(closed.events()) == 2
+    assert [(one["index"], one["errors"][0]["field"]) for one in told["rejected"]] == [
+        (1, "timestamp"),
+        (2, "event_type"),
+        (3, "ip"),
+    ]
+    assert "needs a key" in told["rejected"][0]["errors"][0]["message"]
     headers = await closed.token(Scope.INGEST)
-    assert (await closed.post([EVENT, {**EVENT, "ip": "8.8.8.8"}], "/api/events", headers=headers)).status_code == 202
+    assert (await closed.post(batch, "/api/events", headers=headers)).json()["accepted"] == 4
+
+
+async def test_a_batch_of_which_nothing_may_be_sent_says_why_as_a_single_event_would(closed: Collecting) -> None:
+    old: Any = {**EVENT, "timestamp": OLD}
+    answer = await closed.post([old, {**EVENT, "ip": "8.8.8.8"}], "/api/events")
+    assert answer.status_code == 403
+    assert [fault["field"] for fault in answer.json()["details"]] == ["events[0].timestamp", "events[1].ip"]
+    assert list(await closed.faults_of([old, {"site_id": "a", "event_type": ""}], path="/api/events")) == [
+        "events[0].timestamp",
+        "events[1].event_type",
+    ]
+    assert await closed.registry.sites() == ()
+
+
+async def test_events_of_a_site_that_does_not_take_them_are_rejected_by_their_place(collector: Collecting) -> None:
+    await collector.save_site(requires_key=True)
+    other = {**EVENT, "site_id": "other"}
+    answer = await collector.post([EVENT, other, EVENT], "/api/events")
+    assert answer.status_code == 202
+    told = answer.json()
+    assert told["accepted"] == 1
+    assert told["rejected"] == [
+        {"index": index, "errors": [{"field": "site_id", "message": "needs a key with the ingest scope"}]}
+        for index in (0, 2)
+    ]
+    assert [event.site_id for event in collector.events()] == ["other"]
+    anonymous = await collector.post([EVENT], "/api/events")
+    assert (anonymous.status_code, anonymous.json()["details"][0]["field"]) == (401, "events[0].site_id")
+    foreign = await collector.token(Scope.INGEST, site_ids=("other",))
+    assert (await collector.post([EVENT], "/api/events", headers=foreign)).status_code == 403
 
 
 @pytest.mark.parametrize("authorization", ["Bearer ff_0123456789_" + "0" * 40, "Bearer x", "Basic dTpw", ""])
@@ -243,3 +281,80 @@ async def test_a_forwarding_header_closes_the_open_door(collector: Collecting) -
     body = {**EVENT, "ip": "8.8.8.8"}
     assert (await collector.post(body)).status_code == 202
     assert (await collector.post(body, headers={"x-forwarded-for": "192.0.2.1"})).status_code == 403
+
+
+FORWARDED = {"x-forwarded-for": "192.0.2.1"}
+PROXIED: dict[str, Any] = {"trusted_proxies": (ip_network("127.0.0.1"),)}
+
+
+@pytest.mark.parametrize("path", ["/api/event", "/api/events"])
+async def test_a_request_that_is_refused_creates_no_site(tmp_path: Path, path: str) -> None:
+    def body(site_id: str, **more: object) -> Any:
+        event = {**EVENT, "site_id": site_id, **more}
+        return event if path == "/api/event" else [event]
+
+    async with collecting(tmp_path, rate_limit_site=1, **PROXIED) as collector:
+        wrong = {"authorization": "Bearer x"}
+        assert (await collector.post(body("by-no-key"), path, headers=wrong)).status_code == 401
+        assert (await collector.post(body("by-old", timestamp=OLD), path, headers=FORWARDED)).status_code == 403
+        assert (await collector.post(body("known"), path, headers=FORWARDED)).status_code == 202
+        assert (await collector.post(body("known"), path, headers=FORWARDED)).status_code == 429
+        batch = [{**EVENT, "site_id": "known"}, {**EVENT, "site_id": "beside"}]
+        assert (await collector.post(batch, "/api/events", headers=FORWARDED)).status_code == 429
+        assert [site.id for site in await collector.registry.sites()] == ["known"]
+
+
+async def test_a_stranger_may_bring_twenty_sites_into_being_and_then_has_to_wait(tmp_path: Path) -> None:
+    batch = [{**EVENT, "site_id": f"made-up-{number}"} for number in range(25)]
+    async with collecting(tmp_path, **PROXIED) as collector:
+        told = (await collector.post(batch, "/api/events", headers=FORWARDED)).json()
+        assert told["accepted"] == 20
+        assert [one["index"] for one in told["rejected"]] == list(range(20, 25))
+        assert {one["errors"][0]["field"] for one in told["rejected"]} == {"site_id"}
+        assert len(await collector.registry.sites()) == 20
+        for _ in range(2):
+            single = await collector.post({**EVENT, "site_id": "another"}, headers=FORWARDED)
+            assert (single.status_code, single.json()["details"][0]["field"]) == (429, "site_id")
+            assert int(single.headers["retry-after"]) <= 180
+        nothing = await collector.post(batch[20:], "/api/events", headers=FORWARDED)
+        assert (nothing.status_code, len(nothing.json()["details"])) == (429, 5)
+        assert int(nothing.headers["retry-after"]) <= 180
+        assert (await collector.post(batch[0], headers=FORWARDED)).status_code == 202, "a known site is no new one"
+        key = await collector.token(Scope.INGEST)
+        assert (await collector.post(batch[20:], "/api/events", headers={**FORWARDED, **key})).status_code == 202
+        assert (await collector.post({**EVENT, "site_id": "local"})).status_code == 202
+        assert (await collector.post({**EVENT, "site_id": "x"}, headers={"x-forwarded-for": "::2"})).status_code == 202
+
+
+async def test_a_new_sites_first_visitors_count_it_once(tmp_path: Path) -> None:
+    async with collecting(tmp_path, **PROXIED) as collector:
+        answers = await asyncio.gather(*(collector.post(headers=FORWARDED) for _ in range(60)))
+        assert {answer.status_code for answer in answers} == {202}
+        told = await collector.post(
+            [{**EVENT, "site_id": f"next-{number}"} for number in range(20)], "/api/events", headers=FORWARDED
+        )
+        assert told.json()["accepted"] == 19
+
+
+async def test_a_batch_that_is_refused_is_not_owed(tmp_path: Path) -> None:
+    async with collecting(tmp_path, rate_limit_address=6) as collector:
+        assert (await collector.post()).status_code == 202
+        for _ in range(3):
+            answer = await collector.post([EVENT] * 6, "/api/events")
+            assert answer.status_code == 429
+            assert int(answer.headers["retry-after"]) <= 10, "it does not grow"
+        assert (await collector.post([EVENT] * 5, "/api/events")).status_code == 202
+
+
+async def test_a_batch_over_the_limit_passes_when_nothing_is_owed(tmp_path: Path) -> None:
+    async with collecting(tmp_path, rate_limit_address=6) as collector:
+        assert (await collector.post([EVENT] * 7, "/api/events")).json()["accepted"] == 7
+        assert (await collector.post()).status_code == 429
+
+
+async def test_events_that_a_sites_limit_refuses_are_not_owed_by_the_address(tmp_path: Path) -> None:
+    async with collecting(tmp_path, rate_limit_address=8, rate_limit_site=4) as collector:
+        assert (await collector.post([EVENT] * 4, "/api/events")).status_code == 202
+        for body, path in ((EVENT, "/api/event"), ([EVENT] * 3, "/api/events")):
+            assert "this site" in (await collector.post(body, path)).json()["error"]
+        assert (await collector.post([{**EVENT, "site_id": "other"}] * 4, "/api/events")).status_code == 202
