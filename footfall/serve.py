@@ -124,7 +124,7 @@ def _announce(settings: Settings, announce: Callable[[str], None]) -> None:
     """What a person at the terminal wants to know now."""
     announce(f"Footfall {__version__} is running. Open {address(settings)}")
     if settings.auth is AuthMode.ON or (settings.auth is AuthMode.AUTO and not is_loopback(settings.host)):
-        announce('Reading needs a key here: footfall keys create "my browser" --scope read')
+        announce('Reading needs a key here: .venv/bin/footfall keys create "my browser" --scope read')
 
 
 def _refuse_taken_port(settings: Settings) -> None:
