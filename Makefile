@@ -28,11 +28,14 @@ format: $(VENV)/.dev  ## put the code into the project's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(UPGRADE) pyproject.toml
+# `make lock UPGRADE=--upgrade` also takes newer versions of what is locked already.
 # Hashes and no addresses: the lock says what is installed, the machine's own settings say from where.
 lock: $(VENV)/bin/python  ## renew the locked versions
 	@$(BIN)/python -m pip install -q uv
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade --all-extras pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) -o requirements.lock
+	@$(COMPILE) --extra redis --extra mongo --extra aws --extra clickhouse -o requirements-server.lock
+	@$(COMPILE) --all-extras -o requirements-dev.lock
 
 clean:           ## remove the environment
 	rm -rf $(VENV)
