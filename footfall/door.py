@@ -113,7 +113,7 @@ async def create_key(
             else []
         ),
     ]
-    if len(await registry.keys()) >= KEYS_MAX:
+    if len(await registry.keys.all()) >= KEYS_MAX:
         faults.append(Fault("name", f"there are {KEYS_MAX} keys already; revoke one first"))
     if faults:
         raise Invalid(*faults)
@@ -128,7 +128,7 @@ async def create_key(
         expires_at_ms=expires_at_ms,
         secret_hash=_hash(token),
     )
-    await registry.save_key(key)
+    await registry.keys.save(key)
     return key, token
 
 
@@ -225,7 +225,7 @@ class Door:
         asked_at_s = self._clock_s()
         self._looked_at_s.append(asked_at_s)
         try:
-            keys = await self._registry.keys()
+            keys = await self._registry.keys.all()
         finally:
             self._refreshing = None
         self._keys = {key.id: key for key in keys}
@@ -242,7 +242,7 @@ class Door:
 
     async def _write_use(self, key_id: str, now_ms: int) -> None:
         try:
-            await self._registry.note_use(key_id, now_ms)
+            await self._registry.keys.note_use(key_id, now_ms)
         except Unavailable as error:
             log.warning("the last use of a key was not noted", key_id=key_id, error=str(error))
 

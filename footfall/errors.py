@@ -50,6 +50,10 @@ class MethodNotAllowed(FootfallError):
     """The address is right and the verb is not."""
 
 
+class Conflict(FootfallError):
+    """Somebody else has changed it meanwhile: nothing was changed; look again, and decide again."""
+
+
 class TooLarge(FootfallError):
     """The body is over the limit; the message names the limit in bytes."""
 
@@ -93,6 +97,7 @@ STATUS: dict[type[FootfallError], int] = {
     Forbidden: 403,
     NotFound: 404,
     MethodNotAllowed: 405,
+    Conflict: 409,
     TooLarge: 413,
     Overloaded: 429,
     Unavailable: 503,

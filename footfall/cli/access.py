@@ -83,7 +83,7 @@ def list_keys(*, as_json: Annotated[bool, Parameter(name="--json", negative="")]
 
     async def work() -> None:
         async with opened_registry() as registry:
-            keys = await registry.keys()
+            keys = await registry.keys.all()
         if as_json:
             print_json([{name: getattr(key, name) for name in _KEY_SHOWN} for key in keys])
             return
@@ -115,7 +115,7 @@ def revoke(key_id: str) -> None:
 
     async def work() -> bool:
         async with opened_registry() as registry:
-            return await registry.delete_key(key_id)
+            return await registry.keys.delete(key_id)
 
     if not run(work()):
         raise NotFound(f"there is no key {key_id!r}; see `footfall keys list`")

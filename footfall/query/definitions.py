@@ -1,5 +1,6 @@
 """Definitions: what the people of one site have given a name to: its goals, segments and funnels."""
 
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +9,18 @@ GOALS_MAX: Final = 500
 SEGMENTS_MAX: Final = 500
 FUNNELS_MAX: Final = 200
 NAME_CHARS_MAX: Final = 120
+PAGE_CHARS_MAX: Final = 512
+WILDCARDS_MAX: Final = 10
+GOAL_PROPS_MAX: Final = 10
+DEFINITIONS_BYTES_MAX: Final = 1024 * 1024
+"""Of all definitions of a site, as JSON."""
+
+
+class WeekStart(StrEnum):
+    """The day on which a site's weeks begin."""
+
+    MONDAY = "monday"
+    SUNDAY = "sunday"
 
 
 class Goal(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
