@@ -41,11 +41,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 3000
+    worker_port: int | None = None
     data_dir: Path = Path("data")
     fsync: bool = True
 
     mongodb_uri: str | None = None
     clickhouse_url: str | None = None
+    clickhouse_cluster: str | None = None
     redis_host: str | None = None
     redis_port: int = 6379
     redis_password: str | None = None
@@ -161,6 +163,12 @@ def _queue_name(raw: str) -> str:
     return raw
 
 
+def _cluster(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", raw):
+        raise ValueError(raw)
+    return raw
+
+
 _BOOL = "true or false"
 _SIZE_MAX = 2**62
 
@@ -169,6 +177,11 @@ VARIABLES: dict[str, Variable] = {
         _host, "an address or a name", "where to listen; anything but loopback closes the door of AUTH=auto"
     ),
     "PORT": Variable(_int(1, 65_535), "1 to 65535", "where to listen"),
+    "WORKER_PORT": Variable(
+        _int(1, 65_535),
+        "1 to 65535",
+        "where `footfall worker` answers /api/health and /metrics; unset: nowhere",
+    ),
     "DATA_DIR": Variable(Path, "a folder", "the embedded queue, registry and store"),
     "FSYNC": Variable(
         _bool, _BOOL, "an accepted event also survives a power cut; false: only a crash of our processes"
@@ -176,7 +189,7 @@ VARIABLES: dict[str, Variable] = {
     "MONGODB_URI": Variable(
         _url("mongodb", "mongodb+srv"),
         "mongodb://...",
-        "events, daily statistics and the registry live in MongoDB",
+        "the registry lives in MongoDB, and events and daily statistics too where CLICKHOUSE_URL is unset",
         secret=True,
     ),
     "CLICKHOUSE_URL": Variable(
@@ -184,6 +197,9 @@ VARIABLES: dict[str, Variable] = {
         "http://...",
         "events live in a ClickHouse server or cluster",
         secret=True,
+    ),
+    "CLICKHOUSE_CLUSTER": Variable(
+        _cluster, "a cluster's name", "its tables are made on every server of this cluster, replicated and distributed"
     ),
     "REDIS_HOST": Variable(_host, "an address or a name", "the queue is BullMQ on Redis or Valkey"),
     "REDIS_PORT": Variable(_int(1, 65_535), "1 to 65535", "its port"),
@@ -289,8 +305,8 @@ def _misspelt(from_file: Mapping[str, str | None]) -> list[str]:
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
     """What no single variable is to blame for."""
     problems = []
-    if values.get("mongodb_uri") and values.get("clickhouse_url"):
-        problems.append("MONGODB_URI and CLICKHOUSE_URL: events can live in one of them; unset the other")
+    if values.get("clickhouse_cluster") and not values.get("clickhouse_url"):
+        problems.append("CLICKHOUSE_CLUSTER: names a part of CLICKHOUSE_URL, which is not set")
     geoip: Path | None = values.get("geoip_database")
     if geoip is not None and not geoip.is_file():
         problems.append(f"GEOIP_DATABASE: {str(geoip)!r} is not a file that exists")
@@ -311,3 +327,13 @@ def as_text(settings: Settings, name: str) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value)
+
+
+def place_of(url: str) -> str:
+    """Hosts and path of *url* for a log line: without what may be secret, which is the user and the query."""
+    rest = url.partition("://")[2]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest[len(authority) :]:  # a password that should have been escaped: nobody knows where it ends
+        return "(hidden)"
+    path = re.split("[?#]", rest[len(authority) :], maxsplit=1)[0]
+    return (authority.rpartition("@")[2] + path).rstrip("/")

@@ -6,7 +6,7 @@ import pytest
 from dotenv import dotenv_values
 
 from footfall.errors import Misconfigured
-from footfall.settings import VARIABLES, AuthMode, Settings, as_text, load
+from footfall.settings import VARIABLES, AuthMode, Settings, as_text, load, place_of
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
@@ -67,9 +67,17 @@ def test_values_are_read_as_their_types() -> None:
     assert settings.fsync is False
 
 
-def test_two_homes_for_the_events_are_refused() -> None:
-    with pytest.raises(Misconfigured, match="MONGODB_URI and CLICKHOUSE_URL"):
-        load({"MONGODB_URI": "mongodb://h/db", "CLICKHOUSE_URL": "http://h:8123"}, None)
+def test_a_cluster_without_its_server_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="CLICKHOUSE_CLUSTER: .* CLICKHOUSE_URL"):
+        load({"CLICKHOUSE_CLUSTER": "main"}, None)
+    assert load({"CLICKHOUSE_CLUSTER": "main", "CLICKHOUSE_URL": "http://h:8123"}, None).settings.clickhouse_cluster
+
+
+def test_an_address_is_shown_without_its_secrets() -> None:
+    assert place_of("mongodb+srv://me:hunter2@one,two:27018/shop?authSource=admin") == "one,two:27018/shop"
+    assert place_of("https://me:p@ss@ch.example:8443/events?password=hunter2") == "ch.example:8443/events"
+    assert place_of("http://ch.example:8123") == "ch.example:8123"
+    assert place_of("https://me:hunt?er2@ch.example") == "(hidden)"
 
 
 def test_the_example_lists_every_variable_once_with_its_default() -> None:
