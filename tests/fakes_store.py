@@ -8,8 +8,10 @@ import msgspec
 
 from footfall.errors import Unavailable, Unstorable
 from footfall.event import DropReason, Event, decode
+from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
 from footfall.store.base import Batch, Check, Ledger, Table, Written
+from tests.fakes_events import page_of
 from tests.fakes_questions import Questioner
 
 _WINDOW_MS = 30 * 24 * 3600 * 1000
@@ -75,6 +77,11 @@ class MemoryStore:
         rows, total = Questioner(query, own).rows()
         columns = tuple(str(name) for name in (*query.dimensions, *query.metrics))
         return Table(columns, rows, total if query.with_total else None)
+
+    async def page(self, query: EventsQuery) -> Page:
+        """See Store."""
+        self._refuse_when_down()
+        return page_of(query, [event for event in self.events.values() if event.site_id == query.site_id])
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
 
 
@@ -80,6 +81,13 @@ class Store(Protocol):
 
     async def rows(self, query: Query) -> Table:
         """The metrics of *query* for each group of its dimensions. Raises Unavailable, also when over a cost limit."""
+        ...
+
+    async def page(self, query: EventsQuery) -> Page:
+        """One page of the events themselves, encoded as asked; from page to page none is shown twice or left out.
+
+        Raises Unavailable, also where the page is over a cost limit: a smaller one may not be.
+        """
         ...
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:

@@ -53,6 +53,10 @@ class Door(Protocol):
         """The rows of a question. With *writer*, in turn with the writes, and seeing what they see."""
         ...
 
+    async def encoded(self, sql: str, format_name: str, params: Params | None = None) -> bytes:
+        """The answer to a question in ClickHouse's format of that name. Has a way of its own past the quick ones."""
+        ...
+
     async def insert(self, sql: str, format_name: str, body: bytes) -> int:
         """Run `INSERT INTO ...` with *body* as its data in ClickHouse's format of that name; returns the rows."""
         ...
@@ -111,6 +115,8 @@ _WRITING = {
 }
 # Reading keeps the default size of a block, which fits the processor's cache.
 _READING = {"max_execution_time": QUERY_S_MAX, "max_result_rows": QUERY_ROWS_MAX}
+# Small blocks, for an event may be tens of kilobytes; one thread, for nobody waits at a screen.
+_EXPORTING = {"max_execution_time": QUERY_S_MAX, "max_result_rows": QUERY_ROWS_MAX, "max_threads": 1}
 
 # https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
 _DATA_CODES = frozenset(
@@ -184,6 +190,8 @@ class ChdbEngine:
         self._opened: list[Connection] = []
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(READERS, "store-reader")
+        # Exports: a page takes a good part of a second, and no report shall wait for one.
+        self._exporter = ThreadPoolExecutor(1, "store-exporter")
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         try:
             self._write_session = self._open(_WRITING)
@@ -195,6 +203,8 @@ class ChdbEngine:
                 session = self._open(reading)
                 session.query("USE footfall")
                 self._idle.put(session)
+            self._export_session = self._open(_EXPORTING)
+            self._export_session.query("USE footfall")
         except RuntimeError as error:  # all that the engine ever raises
             self._shut()
             raise Misconfigured(f"DATA_DIR: the store in {str(path)!r} can not be opened: {error}") from error
@@ -217,6 +227,14 @@ class ChdbEngine:
             raise
         finally:
             self._idle.put(session)
+        return result
+
+    def _encode(self, sql: str, format_name: str, params: dict[str, str]) -> bytes:
+        try:
+            result: bytes = self._export_session.query(sql, format_name, params=params).bytes()
+        except RuntimeError:
+            self._export_session.query("SELECT 1", "JSONCompact")  # as above
+            raise
         return result
 
     def _run(self, sql: str, params: dict[str, str]) -> bytes:
@@ -260,6 +278,11 @@ class ChdbEngine:
         body = await self._on(self._writer if writer else self._readers, lambda: run(sql, values))
         return _answers.decode(body).data
 
+    async def encoded(self, sql: str, format_name: str, params: Params | None = None) -> bytes:
+        """See Door."""
+        values = escaped(params)
+        return await self._on(self._exporter, lambda: self._encode(sql, format_name, values))
+
     async def insert(self, sql: str, format_name: str, body: bytes) -> int:
         """See Door."""
         return await self._on(self._writer, lambda: self._stream(sql, format_name, body))
@@ -278,7 +301,7 @@ class ChdbEngine:
             await asyncio.to_thread(self._shut)
 
     def _shut(self) -> None:
-        for pool in (self._writer, self._readers):
+        for pool in (self._writer, self._readers, self._exporter):
             pool.shutdown(wait=True)
         for session in self._opened:
             session.close()

@@ -9,11 +9,13 @@ import msgspec
 
 from footfall.errors import FootfallError, Misconfigured, Unstorable
 from footfall.event import DropReason, Event, decode, encode
+from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
 from footfall.store.base import Batch, Check, Ledger, Table, Written
 from footfall.store.clickhouse import statements as sql
 from footfall.store.clickhouse.compile import compile_query
 from footfall.store.clickhouse.engine import Door
+from footfall.store.clickhouse.events import FORMATS, compile_events, place_of
 
 SLICE_EVENTS = 100_000
 """A batch over this is written in slices: 100,000 events stand in memory as about 100 MB."""
@@ -121,6 +123,15 @@ class ClickHouseStore:
             counted = await self._door.select(question.total_sql, question.params) if question.total_sql else [[1]]
             total = int(counted[0][0])
         return Table(columns=question.columns, rows=question.read(answer), total=total)
+
+    async def page(self, query: EventsQuery) -> Page:
+        """See Store."""
+        asked = compile_events(query)
+        (end,) = await self._door.select(asked.end_sql, asked.params)
+        count, place = int(end[0]), place_of(end)
+        params = asked.params | {"last_ms": place.at_ms, "last_id": place.id.hex()}
+        body = await self._door.encoded(asked.body_sql, FORMATS[query.form], params)
+        return Page(body, count, place if count == query.limit else None)
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""
