@@ -9,6 +9,14 @@ from hashlib import blake2b
 import msgspec
 
 PAGEVIEW = "pageview"
+ENGAGEMENT = "engagement"
+"""An event of this name that is not interactive is a report about a page that is being read: how far it was scrolled
+(the property `scroll_depth`, per cent) and for how long it was in front (`engagement_ms`). It keeps a session open and
+never begins one, and only the metrics of a page within a session look at it."""
+SCROLL_DEPTH_MAX = 100
+"""A property that says more is taken for this."""
+ENGAGEMENT_MS_MAX = 30 * 24 * 3600 * 1000
+"""Of one report; a property that says more is taken for this."""
 
 SITE_ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
 NAME_CHARS_MAX = 64

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from footfall.errors import Fault, Invalid
+from footfall.query.definitions import WeekStart
 from footfall.query.query import Dimension, Range
 from footfall.query.ranges import day_key, day_start, day_starts, hour_key, hour_starts
 
@@ -12,6 +12,7 @@ MINUTES_MAX = 2 * 24 * 60 + 60
 """Two days, one of which may have 25 hours."""
 
 _MINUTE = timedelta(minutes=1)
+_WEEKDAYS = {WeekStart.MONDAY: 0, WeekStart.SUNDAY: 6}
 Key = str | int
 
 
@@ -43,43 +44,51 @@ def _months_on(day: date, count: int) -> date:
     return date(months // 12, months % 12 + 1, 1)
 
 
-def _minute_key(start: datetime, zone: ZoneInfo) -> Key:
-    return start.astimezone(zone).isoformat(timespec="seconds")
+def _minute_key(start: datetime, span: Range) -> Key:
+    return start.astimezone(span.zone).isoformat(timespec="seconds")
 
 
-def _week_key(start: datetime, zone: ZoneInfo) -> Key:
-    day = start.astimezone(zone).date()
-    return (day - timedelta(days=day.weekday())).isoformat()
+def _week_of(day: date, week_start: WeekStart) -> date:
+    """The first day of the week that *day* is in."""
+    return day - timedelta(days=(day.weekday() - _WEEKDAYS[week_start]) % 7)
 
 
-def _month_key(start: datetime, zone: ZoneInfo) -> Key:
-    return start.astimezone(zone).date().replace(day=1).isoformat()
+def _week_starts(span: Range) -> list[datetime]:
+    return _starts_of(lambda day: _week_of(day, span.week_start) + timedelta(days=7))(span)
 
 
-def _quarter_key(start: datetime, zone: ZoneInfo) -> Key:
-    day = start.astimezone(zone).date()
+def _week_key(start: datetime, span: Range) -> Key:
+    return _week_of(start.astimezone(span.zone).date(), span.week_start).isoformat()
+
+
+def _month_key(start: datetime, span: Range) -> Key:
+    return start.astimezone(span.zone).date().replace(day=1).isoformat()
+
+
+def _quarter_key(start: datetime, span: Range) -> Key:
+    day = start.astimezone(span.zone).date()
     return day.replace(month=day.month - (day.month - 1) % 3, day=1).isoformat()
 
 
-def _year_key(start: datetime, zone: ZoneInfo) -> Key:
-    return start.astimezone(zone).date().replace(month=1, day=1).isoformat()
+def _year_key(start: datetime, span: Range) -> Key:
+    return start.astimezone(span.zone).date().replace(month=1, day=1).isoformat()
 
 
-BUCKETS: dict[Dimension, tuple[Callable[[Range], list[datetime]], Callable[[datetime, ZoneInfo], Key]]] = {
+BUCKETS: dict[Dimension, tuple[Callable[[Range], list[datetime]], Callable[[datetime, Range], Key]]] = {
     Dimension.MINUTE: (minute_starts, _minute_key),
-    Dimension.HOUR: (hour_starts, hour_key),
-    Dimension.DAY: (day_starts, day_key),
-    Dimension.WEEK: (_starts_of(lambda day: day + timedelta(days=7 - day.weekday())), _week_key),
+    Dimension.HOUR: (hour_starts, lambda start, span: hour_key(start, span.zone)),
+    Dimension.DAY: (day_starts, lambda start, span: day_key(start, span.zone)),
+    Dimension.WEEK: (_week_starts, _week_key),
     Dimension.MONTH: (_starts_of(lambda day: _months_on(day, 1)), _month_key),
     Dimension.QUARTER: (_starts_of(lambda day: _months_on(day, 3)), _quarter_key),
     Dimension.YEAR: (_starts_of(lambda day: _months_on(day, 12)), _year_key),
-    Dimension.DAY_OF_WEEK: (day_starts, lambda start, zone: start.astimezone(zone).isoweekday()),
-    Dimension.HOUR_OF_DAY: (hour_starts, lambda start, zone: start.astimezone(zone).hour),
+    Dimension.DAY_OF_WEEK: (day_starts, lambda start, span: start.astimezone(span.zone).isoweekday()),
+    Dimension.HOUR_OF_DAY: (hour_starts, lambda start, span: start.astimezone(span.zone).hour),
 }
 """Where the stretches begin, and what each is called.
 
-A week begins on Monday and is called by that day's date, a month, quarter or year by its first day, also where the
-range begins within it; days of the week count from 1, Monday.
+A week begins on the day that the range says and is called by that day's date, a month, quarter or year by its first
+day, also where the range begins within it; days of the week count from 1, Monday.
 """
 
 
@@ -91,7 +100,7 @@ def buckets(dimension: Dimension, span: Range) -> list[tuple[datetime, Key]]:
     starts, key = BUCKETS[dimension]
     found: list[tuple[datetime, Key]] = []
     for start in starts(span):
-        name = key(start, span.zone)
+        name = key(start, span)
         if not found or found[-1][1] != name:
             found.append((start, name))
     return found

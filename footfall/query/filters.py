@@ -8,7 +8,6 @@ from footfall.errors import Fault, Invalid
 from footfall.event import PROP_KEY_CHARS_MAX
 from footfall.query.query import (
     All,
-    AnyDimension,
     Compare,
     Dimension,
     Filter,
@@ -41,7 +40,7 @@ MISSING_DIMENSIONS = {
 _BY_NAME = {dimension.value: dimension for dimension in Dimension}
 
 
-def dimension_named(name: object, field: str) -> AnyDimension:
+def dimension_named(name: object, field: str) -> Dimension | Prop:
     """The dimension of that name. Raises Invalid naming *field*."""
     if not isinstance(name, str):
         _refuse(field, "must be the name of a dimension")

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from footfall.query.definitions import WeekStart
+
 SESSION_GAP_MS = 30 * 60 * 1000
 """A longer gap between two events of a visitor ends a session; exactly this long does not."""
 
@@ -21,42 +23,84 @@ class Scope(StrEnum):
 
     EVENT = "event"
     SESSION = "session"
+    PAGE = "page"
+    """One page within one session."""
     TIME = "time"
 
 
+class Kind(StrEnum):
+    """What sort of figure a metric is."""
+
+    COUNT = "count"
+    """A whole number: nothing is 0."""
+    RATIO = "ratio"
+    """A mean, or per cent: nothing is null."""
+    MONEY = "money"
+    """An amount in each currency: nothing is null."""
+
+
 class Metric(StrEnum):
-    """What is counted."""
+    """What is counted: the name, of what, what sort of figure, and what it means to a reader.
 
-    PAGEVIEWS = "pageviews"
-    VISITORS = "visitors"
-    EVENTS = "events"
-    VISITS = "visits"
-    VIEWS_PER_VISIT = "views_per_visit"
-    BOUNCE_RATE = "bounce_rate"
-    VISIT_DURATION = "visit_duration"
-    TOTAL_REVENUE = "total_revenue"
-    AVERAGE_REVENUE = "average_revenue"
-    NEW_VISITORS = "new_visitors"
-    RETURNING_VISITORS = "returning_visitors"
+    A new one is a member here and an expression in each store's table; the descriptions, the orders that are possible
+    and the property tests follow from this.
+    """
 
-    @property
-    def scope(self) -> Scope:
-        """Does it count events (and who sent them), or sessions?"""
-        return Scope.SESSION if self in _OF_SESSIONS else Scope.EVENT
+    scope: Scope
+    kind: Kind
+    meaning: str
+
+    def __new__(cls, name: str, scope: Scope, kind: Kind, meaning: str) -> "Metric":
+        """One row of the table."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.scope, member.kind, member.meaning = scope, kind, meaning
+        return member
+
+    PAGEVIEWS = "pageviews", Scope.EVENT, Kind.COUNT, "pageviews"
+    VISITORS = "visitors", Scope.EVENT, Kind.COUNT, "distinct visitors, exact"
+    EVENTS = "events", Scope.EVENT, Kind.COUNT, "events, pageviews among them"
+    VISITS = "visits", Scope.SESSION, Kind.COUNT, "sessions"
+    VIEWS_PER_VISIT = "views_per_visit", Scope.SESSION, Kind.RATIO, "pageviews of the whole session, mean"
+    BOUNCE_RATE = (
+        "bounce_rate",
+        Scope.SESSION,
+        Kind.RATIO,
+        "per cent of the sessions that have one pageview and no other interactive event",
+    )
+    VISIT_DURATION = (
+        "visit_duration",
+        Scope.SESSION,
+        Kind.RATIO,
+        "seconds from the first to the last event, mean, bounces included",
+    )
+    TOTAL_REVENUE = "total_revenue", Scope.EVENT, Kind.MONEY, "the sum in each currency"
+    AVERAGE_REVENUE = (
+        "average_revenue",
+        Scope.EVENT,
+        Kind.MONEY,
+        "the mean of the events with revenue, in each currency",
+    )
+    NEW_VISITORS = "new_visitors", Scope.EVENT, Kind.COUNT, "visitors without an event before the range"
+    RETURNING_VISITORS = "returning_visitors", Scope.EVENT, Kind.COUNT, "visitors with an event before the range"
+    SCROLL_DEPTH = (
+        "scroll_depth",
+        Scope.PAGE,
+        Kind.RATIO,
+        "per cent of the page's height, the deepest that was reported of a page in a session, mean",
+    )
+    TIME_ON_PAGE = "time_on_page", Scope.PAGE, Kind.RATIO, "seconds on a page in a session, mean"
+    EXIT_RATE = "exit_rate", Scope.PAGE, Kind.RATIO, "per cent of the pageviews that are the last of their session"
 
     @property
     def is_count(self) -> bool:
         """Is nothing 0 (True), or unknown and so null (False)?"""
-        return self not in _RATIOS and not self.is_money
+        return self.kind is Kind.COUNT
 
     @property
     def is_money(self) -> bool:
         """Is it an amount in each currency?"""
-        return self in {Metric.TOTAL_REVENUE, Metric.AVERAGE_REVENUE}
-
-
-_RATIOS = frozenset({Metric.VIEWS_PER_VISIT, Metric.BOUNCE_RATE, Metric.VISIT_DURATION})
-_OF_SESSIONS = _RATIOS | {Metric.VISITS}
+        return self.kind is Kind.MONEY
 
 
 class Dimension(StrEnum):
@@ -143,7 +187,22 @@ class Prop(msgspec.Struct, frozen=True):
         return f"event:props:{self.key}"
 
 
-AnyDimension: TypeAlias = Dimension | Prop
+class Goals(msgspec.Struct, frozen=True):
+    """The dimension `event:goal`: a row for each goal that an event meets, so that it may be in several, or in none."""
+
+    goals: "tuple[tuple[str, Filter], ...]"
+    """Each goal's name, ascending, and the condition on events alone that is the goal."""
+
+    @property
+    def scope(self) -> Scope:
+        """An event's own."""
+        return Scope.EVENT
+
+    def __str__(self) -> str:
+        return "event:goal"
+
+
+AnyDimension: TypeAlias = Dimension | Prop | Goals
 
 
 class Operator(StrEnum):
@@ -166,20 +225,20 @@ class Compare(msgspec.Struct, frozen=True):
     """A dimension of an event, or of its session, against values."""
 
     operator: Operator
-    dimension: AnyDimension
+    dimension: Dimension | Prop
     """Not one of time."""
     values: tuple[str, ...]
     case_sensitive: bool = True
 
 
 class All(msgspec.Struct, frozen=True):
-    """Met where every part is."""
+    """Met where every part is; without parts, by everything."""
 
     parts: "tuple[Filter, ...]"
 
 
 class Some(msgspec.Struct, frozen=True):
-    """Met where a part is."""
+    """Met where a part is; without parts, by nothing."""
 
     parts: "tuple[Filter, ...]"
 
@@ -209,7 +268,7 @@ def scopes(condition: Filter) -> frozenset[Scope]:
     if isinstance(condition, HasDone):
         return frozenset({Scope.SESSION})
     parts = (condition.part,) if isinstance(condition, Not) else condition.parts
-    return frozenset().union(*(scopes(part) for part in parts))
+    return frozenset().union(*(scopes(part) for part in parts)) or frozenset({Scope.EVENT})
 
 
 class Direction(StrEnum):
@@ -225,6 +284,7 @@ class Range(msgspec.Struct, frozen=True):
     start: datetime
     end: datetime
     zone: ZoneInfo
+    week_start: WeekStart = WeekStart.MONDAY
 
 
 class Query(msgspec.Struct, frozen=True):

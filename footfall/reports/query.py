@@ -22,6 +22,7 @@ from footfall.query.query import (
     Dimension,
     Direction,
     Filter,
+    Goals,
     Metric,
     Operator,
     Prop,
@@ -310,7 +311,9 @@ def _only(asking: _Asking, groups: Sequence[Group]) -> Filter | None:
     parts = []
     for place, dimension in enumerate(asking.dimensions):
         values = {str(group[place]) for group in groups}
-        if dimension.scope is not Scope.TIME and len(values) <= _SHOWN_MAX:
+        if isinstance(dimension, Goals) or dimension.scope is Scope.TIME:
+            continue
+        if len(values) <= _SHOWN_MAX:
             parts.append(Compare(Operator.IS, dimension, tuple(sorted(values))))
     return All(tuple(parts)) if parts else None
 

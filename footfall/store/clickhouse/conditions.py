@@ -51,6 +51,8 @@ def condition(
         return has_done(part)
     if isinstance(part, Not):
         return f"(NOT {condition(part.part, column, has_done, values)})"
+    if not part.parts:
+        return "true" if isinstance(part, All) else "false"
     word = " AND " if isinstance(part, All) else " OR "
     return f"({word.join(condition(each, column, has_done, values) for each in part.parts)})"
 

@@ -1,16 +1,19 @@
 """Sessions as SQL: one row for each, computed when asked, with what is carried along of their events.
 
 Per visitor the events in order of time, cut where the gap is too long; nothing is stored about sessions. Events of one
-millisecond go by their ids, which count up in the order in which they were accepted.
+millisecond go by their ids, which count up in the order in which they were accepted. Reports of engagement keep a
+session open and are carried in it, but it begins with its first other event, and without one it is none.
 """
 # ruff: noqa: S608 - what is put together here are constants, numbers and placeholders
 
-from footfall.event import PAGEVIEW
-from footfall.query.query import FIELDS, SESSION_GAP_MS, AnyDimension, Dimension, Filter, HasDone, Scope, Taken
+from footfall.event import ENGAGEMENT, PAGEVIEW
+from footfall.query.query import FIELDS, SESSION_GAP_MS, AnyDimension, Dimension, Filter, Goals, HasDone, Scope, Taken
 from footfall.store.clickhouse.conditions import Values, condition
 
 AT_MS = "toUnixTimestamp64Milli(occurred_at)"
 IS_PAGEVIEW = f"name = '{PAGEVIEW}'"
+IS_ENGAGEMENT = f"(name = '{ENGAGEMENT}' AND NOT interactive)"
+IS_COUNTED = f"NOT {IS_ENGAGEMENT}"
 _IS_OTHER = f"name != '{PAGEVIEW}' AND interactive"
 FLAGS_MAX = 16
 """So many yes-or-no facts go into one number with the time, of which 43 bits are in use."""
@@ -29,8 +32,11 @@ class Sessions:
         self._columns: list[str] = []
         self._selected: dict[str, str] = {}
         self._needs_id = False
+        self._has_next = False
         self._pageview = self._flag(IS_PAGEVIEW)
         self.is_pageview = self.of("e", self._pageview)
+        self._counted = self._flag(IS_COUNTED)
+        self.is_counted = self.of("e", self._counted)
         other = self._flag(_IS_OTHER)
         self._select(f"arrayCount(x -> {self.of('x', self._pageview)}, session)", "pageviews")
         self._select(f"arrayCount(x -> {self.of('x', other)}, session)", "others")
@@ -79,8 +85,26 @@ class Sessions:
 
     def meets(self, event_condition: Filter) -> tuple[str, str]:
         """Of a condition on events alone: whether `e` meets it, and the column with how many of the session do."""
-        flag = self._flag(event_sql(event_condition, self._values))
+        return self.flagged(event_sql(event_condition, self._values))
+
+    def flagged(self, sql: str) -> tuple[str, str]:
+        """Of *sql*, a yes or no of an event in the table: that of `e`, and the column with how many of the session."""
+        flag = self._flag(sql)
         return self.of("e", flag), self._select(f"arrayCount(x -> {self.of('x', flag)}, session)")
+
+    def counted(self) -> str:
+        """The column with how many events of the session are no reports of engagement."""
+        return self._select(f"arrayCount(x -> {self.of('x', self._counted)}, session)")
+
+    def counted_that_meet(self, event_condition: Filter) -> str:
+        """The column with how many of those meet the condition."""
+        flag = self._flag(event_sql(event_condition, self._values))
+        return self._select(f"arrayCount(x -> {self.of('x', self._counted)} AND {self.of('x', flag)}, session)")
+
+    def next_view_ms(self) -> str:
+        """How long after `e` its session's next pageview came; negative where none did. Only of rows of events."""
+        self._needs_id = self._has_next = True
+        return f"if(next_view < 0, -1, next_view - 1 - {self.at_ms('e')})"
 
     def pageviews_that_meet(self, event_condition: Filter) -> str:
         """The column with how many pageviews of the session meet the condition."""
@@ -95,6 +119,9 @@ class Sessions:
         """Any dimension but one of time, of `e` or of its session."""
         if isinstance(dimension, Dimension) and dimension.scope is Scope.SESSION:
             return self.attribute(dimension)
+        if isinstance(dimension, Goals):
+            flags = [self._flag(event_sql(goal, self._values)) for _, goal in dimension.goals]
+            return _numbers_of([self.of("e", flag) for flag in flags])
         return self.carry(event_column(dimension, self._values))
 
     def condition(self, part: Filter) -> str:
@@ -102,8 +129,31 @@ class Sessions:
         return condition(part, self.dimension, self.has_done, self._values)
 
     def sql(self, *, with_events: bool) -> str:
-        """The subquery: visitor_id, started_ms, duration_ms, length, pageviews, others, what else was asked for, and
+        """The subquery: visitor_id, started_ms, duration_ms, pageviews, others, what else was asked for, and
         `session`, an array of events, or one row for each event `e`."""
+        times = f"arrayMap(x -> {self.at_ms('x')}, events)"
+        split = f"arraySplit((x, gap) -> gap > {SESSION_GAP_MS}, events, arrayDifference({times}))"
+        is_counted = f"x -> {self.of('x', self._counted)}"
+        sessions = (
+            f"SELECT visitor_id, arraySlice(run, arrayFirstIndex({is_counted}, run)) AS session "
+            f"FROM ({self._by_visitor()}) ARRAY JOIN {split} AS run WHERE arrayExists({is_counted}, run)"
+        )
+        first, last = self.at_ms("session[1]"), self.at_ms("session[-1]")
+        selected = "".join(f", {sql} AS {name}" for sql, name in self._selected.items())
+        events, nexts, each = (", session", "", "session AS e") if with_events else ("", "", "")
+        if self._has_next:
+            nexts, each = f", {self._next_views()} AS nexts", f"{each}, nexts AS next_view"
+        rows = (
+            f"SELECT visitor_id, {first} AS started_ms, {last} - {first} AS duration_ms"
+            f"{selected}{events}{nexts} FROM ({sessions})"
+        )
+        if not with_events:
+            return rows
+        names = "session, nexts" if nexts else "session"
+        return f"SELECT * EXCEPT ({names}), e{', next_view' if nexts else ''} FROM ({rows}) ARRAY JOIN {each}"
+
+    def _by_visitor(self) -> str:
+        """Every visitor's events in order."""
         if self._is_packed:
             bits = [f"bitShiftLeft(toUInt64({sql}), {place})" for place, sql in enumerate(self._flags)]
             event = " + ".join([f"bitShiftLeft(toUInt64({AT_MS}), {FLAGS_MAX})", *bits])
@@ -111,25 +161,31 @@ class Sessions:
             identity = "id" if self._needs_id else "0"
             flags = ", ".join(f"toUInt8({sql})" for sql in self._flags)
             event = f"tuple({AT_MS}, {identity}, tuple({flags}), tuple({', '.join(self._columns) or '0'}))"
-        times = f"arrayMap(x -> {self.at_ms('x')}, events)"
-        split = f"arraySplit((x, gap) -> gap > {SESSION_GAP_MS}, events, arrayDifference({times}))"
-        first, last = self.at_ms("session[1]"), self.at_ms("session[-1]")
-        selected = ", ".join(f"{sql} AS {name}" for sql, name in self._selected.items())
-        events = (
+        return (
             f"SELECT visitor_id, arraySort(groupArray({event})) AS events FROM events "
             f"WHERE {self._where} GROUP BY visitor_id"
         )
-        rows = (
-            f"SELECT visitor_id, {first} AS started_ms, {last} - {first} AS duration_ms, length(session) AS length, "
-            f"{selected}{', session' if with_events else ''} FROM ({events}) ARRAY JOIN {split} AS session"
-        )
-        return f"SELECT * EXCEPT session, e FROM ({rows}) ARRAY JOIN session AS e" if with_events else rows
+
+    def _next_views(self) -> str:
+        """For each event the time of the session's next pageview and 1, so that 0 is free to say "look further"."""
+        view = f"if({self.of('x', self._pageview)}, {self.at_ms('x')} + 1, 0)"
+        return f"arrayReverseFill(x -> x != 0, arrayPushBack(arrayMap(x -> {view}, arrayPopFront(session)), -1))"
+
+
+def _numbers_of(conditions: list[str]) -> str:
+    """A row for each of *conditions* that is met, with its number; no row where none is."""
+    if not conditions:
+        return "arrayJoin(CAST([], 'Array(Int16)'))"
+    numbers = ", ".join(f"if({met}, {number}, -1)" for number, met in enumerate(conditions))
+    return f"arrayJoin(arrayFilter(x -> x >= 0, CAST([{numbers}], 'Array(Int16)')))"
 
 
 def event_column(dimension: AnyDimension, values: Values) -> str:
-    """A dimension of events, as the table has it."""
+    """A dimension of events, as the table has it; of goals, the number of each that is met, in a row of its own."""
     if isinstance(dimension, Dimension):
         return FIELDS[dimension][0]
+    if isinstance(dimension, Goals):
+        return _numbers_of([event_sql(goal, values) for _, goal in dimension.goals])
     return f"props[{values.text(dimension.key)}]"
 
 
