@@ -1,7 +1,9 @@
-"""Runs a process: opens the parts, starts worker and server, and stops both in the order that loses nothing.
+"""Runs a process: everything, or one half of it; starts in any order of its backends, and stops in the order that
+loses nothing.
 
+Starting: the port is open at once and answers 503 until every backend is there, however long that takes.
 Stopping: the server takes no more requests and answers those it has; the collector's last group is committed; the
-worker finishes the write under way and gives back what it had not begun; then the files are closed.
+worker finishes the write under way and gives back what it had not begun; then the backends are closed.
 """
 
 import asyncio
@@ -9,48 +11,44 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from http import HTTPStatus
+from contextlib import AsyncExitStack, contextmanager
 
-import httpx
 import structlog
 import uvicorn
 
 from footfall import __version__
-from footfall.api.app import ApiContext, build_api
+from footfall.api.app import ApiContext, build_api, build_probes
 from footfall.collect.app import Collector, build_collector
 from footfall.collect.serve_options import serve_options
 from footfall.door import is_loopback
-from footfall.errors import InUse, Misconfigured
-from footfall.queue.base import Queue
+from footfall.entrance import App, Entrance
+from footfall.errors import Misconfigured
 from footfall.queue.intake import Intake
-from footfall.settings import AuthMode, Settings
-from footfall.wire import Parts, open_parts, open_store
+from footfall.settings import AuthMode, Settings, address
+from footfall.wire import Half, Parts, chosen, open_parts
 from footfall.worker import Worker
-
-STUCK_S = 30.0
-"""A queue from which nothing has gone for so long is no longer waited for."""
-DRAIN_POLL_S = 0.1
 
 log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which re-raises SIGTERM before our files are closed."""
+    """uvicorn without its own signal handling, which re-raises SIGTERM before our backends are closed."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
+    def __init__(self, settings: Settings, port: int) -> None:
+        self._entrance = Entrance(settings.cors_origins)
+        super().__init__(uvicorn.Config(self._entrance, host=settings.host, port=port, **serve_options()))
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
+    def lead_to(self, app: App) -> None:
+        """Serve *app*: to new connections itself, so that it may have its short cut, and to old ones by the entrance.
+
+        uvicorn makes the protocol of each connection from its config.
+        """
+        self._entrance.lead_to(app)
+        self.config.app = self.config.loaded_app = app
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to `up`."""
+        """Leave the signals to `run`."""
         yield
 
     def ask_to_stop(self) -> None:
@@ -59,130 +57,117 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _application(parts: Parts, worker: Worker) -> Collector:
-    intake = Intake(parts.queue)
-    api = build_api(
-        ApiContext(
-            settings=parts.settings,
-            store=parts.store,
-            queue=parts.queue,
-            intake=intake,
-            registry=parts.registry,
-            door=parts.door,
-            sites=parts.sites,
-            worker_status=lambda: worker.status,
-            started_at=time.monotonic(),
-        )
+class _Nobody:
+    """Stands where the server is in a process that listens nowhere."""
+
+    def __init__(self) -> None:
+        self._stopping = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Until it is time to stop."""
+        await self._stopping.wait()
+
+    def lead_to(self, app: App) -> None:
+        """There is nobody to lead."""
+
+    def ask_to_stop(self) -> None:
+        """Stop."""
+        self._stopping.set()
+
+
+async def run(settings: Settings, half: Half, announce: Callable[[str], None]) -> None:
+    """Run *half* in this process until SIGTERM or SIGINT, and tell *announce* where it is once it works.
+
+    Raises Misconfigured for what keeps it from starting; a server that is down does not, it is waited for.
+    """
+    port = settings.worker_port if half is Half.WORKER else settings.port
+    if port is not None:
+        _refuse_taken_port(settings, port)
+    log.info("starting", version=__version__, half=half.value, auth=settings.auth.value, **chosen(settings, half))
+    server = _Nobody() if port is None else _Server(settings, port)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.ask_to_stop)
+    serving = asyncio.create_task(server.serve())
+    try:
+        async with AsyncExitStack() as stack:
+            opening = asyncio.create_task(stack.enter_async_context(open_parts(settings, half, on_wait=_tell_wait)))
+            await asyncio.wait({opening, serving}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                await _work(opening.result(), half, server, serving, announce)
+            else:
+                opening.cancel()
+                await asyncio.wait({opening})
+    finally:
+        server.ask_to_stop()
+        await serving
+        log.info("stopped")
+
+
+async def _work(
+    parts: Parts, half: Half, server: _Server | _Nobody, serving: asyncio.Task[None], announce: Callable[[str], None]
+) -> None:
+    """Move events and answer requests until *serving* ends."""
+    worker = (
+        None if half is Half.API else Worker(parts.queue, parts.store, concurrency=parts.settings.queue_concurrency)
     )
+    collector = None if half is Half.WORKER else _collector(parts, worker)
+    server.lead_to(collector or build_probes(_context(parts, worker, Intake(parts.queue))))
+    working = asyncio.create_task(worker.run()) if worker else None
+    log.info("working", queue=parts.queue.kind, store=parts.store.kind, registry=parts.registry.kind)
+    for sentence in parts.queue.advice:
+        log.warning(sentence)
+    _announce(parts.settings, half, announce)
+    try:
+        await serving
+    finally:
+        if collector:
+            await collector.close()
+        if worker and working:
+            await worker.stop()
+            await working
+
+
+def _context(parts: Parts, worker: Worker | None, intake: Intake) -> ApiContext:
+    return ApiContext(
+        settings=parts.settings,
+        store=parts.store,
+        queue=parts.queue,
+        intake=intake,
+        registry=parts.registry,
+        door=parts.door,
+        sites=parts.sites,
+        worker_status=lambda: worker.status if worker else None,
+        started_at=time.monotonic(),
+    )
+
+
+def _collector(parts: Parts, worker: Worker | None) -> Collector:
+    intake = Intake(parts.queue)
+    api = build_api(_context(parts, worker, intake))
     return build_collector(parts.settings, intake, parts.registry, parts.sites, parts.door, inner=api)
 
 
-def address(settings: Settings) -> str:
-    """Where a person on this machine opens it."""
-    host = "localhost" if settings.host in {"0.0.0.0", "::", "127.0.0.1"} else settings.host  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+def _tell_wait(what: str, error: Exception) -> None:
+    log.warning("a server is not there and is waited for", part=what, error=str(error))
 
 
-async def up(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run everything in this process until SIGTERM or SIGINT, and tell *announce* where it is once it answers.
-
-    Raises Misconfigured for what keeps it from starting.
-    """
-    _refuse_taken_port(settings)
-    async with open_parts(settings) as parts:
-        worker = Worker(parts.queue, parts.store, concurrency=settings.queue_concurrency)
-        app = _application(parts, worker)
-        config = uvicorn.Config(app, host=settings.host, port=settings.port, **serve_options())
-        server = _Server(config, lambda: _announce(settings, announce))
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.ask_to_stop)
-        working = asyncio.create_task(worker.run())
-        log.info(
-            "starting",
-            version=__version__,
-            queue=parts.queue.kind,
-            store=parts.store.kind,
-            registry=parts.registry.kind,
-            data_dir=str(settings.data_dir),
-            auth=settings.auth.value,
-        )
-        if settings.use_sqs and settings.redis_host:
-            log.warning("the queue is SQS: USE_SQS wins over REDIS_HOST, which is set as well and not used")
-        for sentence in parts.queue.advice:
-            log.warning(sentence)
-        try:
-            await server.serve()
-        finally:
-            await app.close()
-            await worker.stop()
-            await working
-            log.info("stopped")
-
-
-def _announce(settings: Settings, announce: Callable[[str], None]) -> None:
+def _announce(settings: Settings, half: Half, announce: Callable[[str], None]) -> None:
     """What a person at the terminal wants to know now."""
+    if half is Half.WORKER:
+        announce(f"Footfall {__version__} is working: a worker without pages.")
+        return
     announce(f"Footfall {__version__} is running. Open {address(settings)}")
     if settings.auth is AuthMode.ON or (settings.auth is AuthMode.AUTO and not is_loopback(settings.host)):
         announce('Reading needs a key here: .venv/bin/footfall keys create "my browser" --scope read')
 
 
-def _refuse_taken_port(settings: Settings) -> None:
+def _refuse_taken_port(settings: Settings, port: int) -> None:
     """Say it before anything is opened, and in the words of our settings."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((settings.host, port))
         except OSError as error:
-            raise Misconfigured(
-                f"HOST, PORT: can not listen on {settings.host}:{settings.port}: {error.strerror}"
-            ) from error
-
-
-async def store_waiting(settings: Settings, queue: Queue, site_id: str, import_id: str) -> int | None:
-    """See to it that all that waits in *queue* now is stored; how many events of this import are in the store then.
-
-    Where no other process holds the store, a worker runs here for as long as it takes. Where one does, its own worker
-    is waited for, as long as it gets on; None if it does not, or does not say how many there are.
-    """
-    try:
-        store = await open_store(settings)
-    except InUse:
-        return await _stored_by_another(settings, queue, site_id, import_id)
-    try:
-        worker = Worker(queue, store, concurrency=settings.queue_concurrency)
-        working = asyncio.create_task(worker.run())
-        drained = await _drained(queue)
-        await worker.stop()
-        await working
-        return (await store.ledger(site_id, import_id)).stored if drained else None
-    finally:
-        await store.close()
-
-
-async def _stored_by_another(settings: Settings, queue: Queue, site_id: str, import_id: str) -> int | None:
-    if not await _drained(queue):
-        return None
-    question = {"site_id": site_id, "import_id": import_id}
-    async with httpx.AsyncClient(base_url=address(settings), timeout=10) as http:
-        try:
-            answer = await http.get("/api/ledger", params=question)
-        except httpx.TransportError:
-            return None
-    return int(answer.json()["data"]["stored"]) if answer.status_code == HTTPStatus.OK else None
-
-
-async def _drained(queue: Queue) -> bool:
-    """Wait until what is unfinished now is finished. False when nothing moves any more."""
-    began_s = time.monotonic()
-    fewest, moved_s = 2**63, began_s
-    while True:
-        depth = await queue.depth()
-        if depth.unfinished_events == 0 or depth.oldest_s < time.monotonic() - began_s:
-            return True
-        if depth.unfinished_events < fewest:
-            fewest, moved_s = depth.unfinished_events, time.monotonic()
-        if time.monotonic() - moved_s > STUCK_S:
-            return False
-        await asyncio.sleep(DRAIN_POLL_S)
+            name = "PORT" if port == settings.port else "WORKER_PORT"
+            raise Misconfigured(f"HOST, {name}: can not listen on {settings.host}:{port}: {error.strerror}") from error

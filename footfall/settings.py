@@ -337,3 +337,9 @@ def place_of(url: str) -> str:
         return "(hidden)"
     path = re.split("[?#]", rest[len(authority) :], maxsplit=1)[0]
     return (authority.rpartition("@")[2] + path).rstrip("/")
+
+
+def address(settings: Settings) -> str:
+    """Where a person on this machine opens it."""
+    host = "localhost" if settings.host in {"0.0.0.0", "::", "127.0.0.1"} else settings.host  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

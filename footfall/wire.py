@@ -1,26 +1,28 @@
 """Settings -> queue, store, registry, and what stands on them: the only file that knows every adapter.
 
-Refuses by name what can not work: a server half on an embedded part, a backend that this version has no adapter for.
+Refuses by name what can not work: one half of several on an embedded part.
 """
 
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import structlog
 
 from footfall.door import Door
-from footfall.errors import FootfallError, Misconfigured
+from footfall.errors import FootfallError, Misconfigured, Unavailable
 from footfall.queue.base import Queue
 from footfall.queue.sqlite import SqliteQueue
 from footfall.registry.base import Registry
 from footfall.registry.sqlite import SqliteRegistry
-from footfall.settings import Settings
+from footfall.settings import Settings, place_of
 from footfall.sites import Sites
 from footfall.store.base import Store
 from footfall.store.clickhouse.engine import ChdbEngine
@@ -30,6 +32,13 @@ QUEUE_FILE = "queue.sqlite"
 SQS_LEDGER_FILE = "sqs-ledger.sqlite"
 REGISTRY_FILE = "registry.sqlite"
 STORE_FOLDER = "store"
+WAIT_FIRST_S = 0.25
+WAIT_MAX_S = 2.0
+"""Pauses between looks for a server that is not there yet: doubled from the first to the longest."""
+
+OnWait = Callable[[str, Unavailable], None]
+"""Told which part is waited for, and why."""
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,23 +64,51 @@ class Parts(msgspec.Struct, frozen=True):
 
 def check(settings: Settings, half: Half) -> None:
     """Raise Misconfigured, with every reason, if *half* can not run on these settings."""
+    if half is Half.BOTH:
+        return
     problems = [
-        f"{name} is set, but this version of Footfall has no {what} yet: unset it"
-        for name, is_set, what in (
-            ("MONGODB_URI", settings.mongodb_uri, "MongoDB store"),
-            ("CLICKHOUSE_URL", settings.clickhouse_url, "ClickHouse server store"),
-            ("ENABLE_CLOUDWATCH", settings.enable_cloudwatch, "CloudWatch log handler"),
+        f"`footfall {half}` is one of several processes, and the {part} would be embedded in DATA_DIR, for one process "
+        f"alone: set {setting}, or run `footfall up`, which is everything in one process"
+        for part, setting, is_embedded in (
+            ("queue", "REDIS_HOST or USE_SQS", not _has_queue_server(settings)),
+            ("store", "CLICKHOUSE_URL or MONGODB_URI", not _has_store_server(settings)),
         )
-        if is_set
+        if is_embedded
     ]
-    if half is not Half.BOTH and not problems:
-        embedded = "the store is" if settings.redis_host or settings.use_sqs else "both are"
-        problems.append(
-            f"`footfall {half}` needs a queue and a store on servers, and {embedded} embedded in DATA_DIR here: "
-            "run `footfall up`, which is everything in one process"
-        )
     if problems:
         raise Misconfigured(*problems)
+
+
+def _has_queue_server(settings: Settings) -> bool:
+    return settings.use_sqs or settings.redis_host is not None
+
+
+def _has_store_server(settings: Settings) -> bool:
+    return settings.clickhouse_url is not None or settings.mongodb_uri is not None
+
+
+def chosen(settings: Settings, half: Half) -> dict[str, str]:
+    """What these settings choose, as words for the start line: queue, store and registry, without secrets."""
+    embedded = f"embedded in {settings.data_dir}"
+    queue = store = registry = embedded
+    if settings.use_sqs:
+        queue = f"SQS, {settings.sqs_queue_url or settings.queue_name}"
+        if settings.redis_host:
+            queue += "; USE_SQS wins over REDIS_HOST, which is not used"
+    elif settings.redis_host:
+        kind = "Redis Cluster" if settings.redis_cluster else "Redis"
+        with_tls = " with TLS" if settings.redis_tls else ""
+        queue = f"BullMQ {settings.queue_name} on {kind} at {settings.redis_host}:{settings.redis_port}{with_tls}"
+    if settings.clickhouse_url:
+        cluster = f", cluster {settings.clickhouse_cluster}" if settings.clickhouse_cluster else ""
+        store = f"ClickHouse at {place_of(settings.clickhouse_url)}{cluster}"
+    elif settings.mongodb_uri:
+        store = f"MongoDB at {place_of(settings.mongodb_uri)}"
+    if settings.mongodb_uri:
+        registry = f"MongoDB at {place_of(settings.mongodb_uri)}"
+    elif half is not Half.BOTH:
+        registry += ", for the processes of this machine; set MONGODB_URI to share it between machines"
+    return {"queue": queue, "store": store, "registry": registry}
 
 
 def _folder(settings: Settings) -> Path:
@@ -103,7 +140,15 @@ def _close_to_others(path: Path) -> None:
 
 async def open_registry(settings: Settings) -> Registry:
     """The registry these settings name."""
+    if settings.mongodb_uri:
+        return await _open_mongo_registry(settings.mongodb_uri)
     return await SqliteRegistry.open(_folder(settings) / REGISTRY_FILE)
+
+
+async def _open_mongo_registry(uri: str) -> Registry:
+    with _extra("mongo", "MONGODB_URI"):
+        from footfall.registry.mongo import MongoRegistry  # noqa: PLC0415 - only who asks for MongoDB needs its package
+    return await MongoRegistry.open(uri)
 
 
 async def open_queue(settings: Settings, *, is_sole_worker: bool = False) -> Queue:
@@ -163,6 +208,10 @@ def _extra(name: str, variable: str) -> Iterator[None]:
 
 async def open_store(settings: Settings) -> Store:
     """The store these settings name. Raises InUse if another process holds the embedded one."""
+    if settings.clickhouse_url:
+        return await _open_clickhouse(settings, settings.clickhouse_url)
+    if settings.mongodb_uri:
+        return await _open_mongo_store(settings.mongodb_uri)
     path = _folder(settings) / STORE_FOLDER
     engine = await asyncio.to_thread(ChdbEngine, path, settings.store_memory_bytes)
     try:
@@ -172,22 +221,58 @@ async def open_store(settings: Settings) -> Store:
         raise
 
 
+async def _open_mongo_store(uri: str) -> Store:
+    with _extra("mongo", "MONGODB_URI"):
+        from footfall.store.mongo.store import MongoStore  # noqa: PLC0415 - only who asks for MongoDB needs its package
+    return await MongoStore.open(uri)
+
+
+async def _open_clickhouse(settings: Settings, url: str) -> Store:
+    with _extra("clickhouse", "CLICKHOUSE_URL"):
+        from footfall.store.clickhouse.server import open_server_store  # noqa: PLC0415 - only who asks for a server
+    return await open_server_store(url, cluster=settings.clickhouse_cluster)
+
+
 @asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Everything opened, and closed again in the opposite order, whatever happens."""
+async def open_parts(
+    settings: Settings, half: Half = Half.BOTH, *, on_wait: OnWait | None = None
+) -> AsyncIterator[Parts]:
+    """Everything opened, and closed again in the opposite order, whatever happens.
+
+    With *on_wait*, a server that is down is waited for, and *on_wait* told of it; what is embedded is not, for no
+    time mends it.
+    """
     async with AsyncExitStack() as stack:
-        store = await open_store(settings)
+        wait = on_wait if _has_store_server(settings) else None
+        store = await _waited_for("store", partial(open_store, settings), wait)
         stack.push_async_callback(store.close)
-        # The store's folder is ours alone now, so no other worker can be at the embedded queue.
-        queue = await open_queue(settings, is_sole_worker=True)
+        # The embedded store's folder is ours alone now, so no other worker can be at the embedded queue.
+        is_sole_worker = half is Half.BOTH and not _has_store_server(settings)
+        wait = on_wait if _has_queue_server(settings) else None
+        queue = await _waited_for("queue", partial(open_queue, settings, is_sole_worker=is_sole_worker), wait)
         stack.push_async_callback(queue.close)
-        registry = await open_registry(settings)
+        wait = on_wait if settings.mongodb_uri else None
+        registry = await _waited_for("registry", partial(open_registry, settings), wait)
         stack.push_async_callback(registry.close)
         sites = Sites(registry, auto_create=settings.auto_create_sites)
         stack.push_async_callback(sites.close)
         door = Door(settings, registry)
         stack.push_async_callback(door.close)
         yield Parts(settings, queue, store, registry, sites, door)
+
+
+async def _waited_for(what: str, open_it: Callable[[], Awaitable[T]], on_wait: OnWait | None) -> T:
+    """What *open_it* opens; with *on_wait*, once its server is there."""
+    pause_s = WAIT_FIRST_S
+    while True:
+        try:
+            return await open_it()
+        except Unavailable as error:
+            if on_wait is None:
+                raise
+            on_wait(what, error)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, WAIT_MAX_S)
 
 
 @asynccontextmanager

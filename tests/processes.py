@@ -1,4 +1,4 @@
-"""Runs `footfall up` as a user would, as a process of its own on an empty folder, so that tests may kill it."""
+"""Runs Footfall as a user would, as processes of their own on an empty folder, so that tests may kill them."""
 
 import os
 import signal
@@ -27,18 +27,19 @@ def free_port() -> int:
 
 
 class Footfall:
-    """One running `footfall up`; `kill` and `start` it as often as wanted on the same folder."""
+    """One running `footfall up`, or a half of it; `kill` and `start` it as often as wanted on the same folder."""
 
-    def __init__(self, data_dir: Path, **environment: str) -> None:
+    def __init__(self, data_dir: Path, half: str = "up", *, name: str = "", **environment: str) -> None:
         self.data_dir = data_dir
+        self.half = half
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log_path = data_dir.with_name(data_dir.name + ".log")
+        self.log_path = data_dir.with_name(f"{data_dir.name}{name}.log")
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/"),
             "DATA_DIR": str(data_dir),
-            "PORT": str(self.port),
+            "WORKER_PORT" if half == "worker" else "PORT": str(self.port),
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -46,25 +47,32 @@ class Footfall:
 
     def start(self) -> None:
         """Start it and return when it is ready to take traffic."""
+        self.launch()
+        self.until_status("/api/health/ready", 200)
+
+    def launch(self) -> None:
+        """Start it and return at once."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "footfall", "up"],
+                [sys.executable, "-m", "footfall", self.half],
                 env=self.environment,
                 cwd=self.data_dir.parent,
                 stdout=log,
                 stderr=log,
             )
+
+    def until_status(self, path: str, status: int) -> None:
+        """Wait until it answers a GET of *path* with *status*; an end of the process fails the test."""
+        assert self.process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                break
+        while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if self.http.get("/api/health/ready").status_code == 200:
+                if self.http.get(path).status_code == status:
                     return
             except httpx.TransportError:
                 pass
             time.sleep(0.05)
-        raise AssertionError(f"it did not become ready:\n{self.log_path.read_text()[-4000:]}")
+        raise AssertionError(f"{path} was not answered with {status}:\n{self.log_path.read_text()[-4000:]}")
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """Send it a signal and wait for its end; its exit status."""

@@ -8,7 +8,7 @@ from footfall.api.context import ApiContext
 from footfall.api.edge import ASGIApp, Edge
 from footfall.api.failures import HANDLERS
 
-__all__ = ["ApiContext", "build_api"]
+__all__ = ["ApiContext", "build_api", "build_probes"]
 
 
 def build_api(context: ApiContext) -> ASGIApp:
@@ -25,4 +25,11 @@ def build_api(context: ApiContext) -> ASGIApp:
         logging_config=None,
         openapi_config=None,
     )
+    return Edge(app)  # type: ignore[arg-type]
+
+
+def build_probes(context: ApiContext) -> ASGIApp:
+    """What a process without pages answers: how it is, and its figures."""
+    handlers = [handler for room in (health, prometheus) for handler in room.routes(context)]
+    app = Litestar(handlers, debug=False, exception_handlers=HANDLERS, logging_config=None, openapi_config=None)
     return Edge(app)  # type: ignore[arg-type]

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from footfall import serve, wire
+from footfall import wire
 from footfall.cli.terminal import err, out, run, server_url, settings
 from footfall.collect.admit import Admission
+from footfall.drain import store_waiting
 from footfall.enrich.place import Places
 from footfall.tools.demo import send_demo
 from footfall.tools.import_log import import_logs, render
@@ -97,10 +98,10 @@ async def _import_log(sources: Sequence[Path | Literal["-"]], site_id: str, host
         admission = Admission(sites, Salts(registry), Places(here.geoip_database))
         summary = await import_logs(sources, site_id, admission, queue, hostname=hostname, console=err)
         with err.status("Storing ..."):
-            stored = await serve.store_waiting(here, queue, site_id, summary.import_id)
+            stored = await store_waiting(here, queue, site_id, summary.import_id)
     render(summary, out)
     if stored is None:
-        out.print("They are in the queue; the process that holds DATA_DIR is storing them.")
+        out.print("They are in the queue, and will be stored by the worker that runs, or by the next one.")
     else:
         again = summary.accepted - stored
         out.print(f"[green]{stored:,} stored[/]{f', {again:,} were there already' if again else ''}.", highlight=False)

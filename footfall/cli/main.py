@@ -31,21 +31,25 @@ app.command(feed.smoke)
 @app.command
 def up() -> None:
     """Start everything in one process: collector, worker, API and pages."""
-    here = settings()
-    wire.check(here, wire.Half.BOTH)
-    run(serve.up(here, announce=lambda line: out.print(line, highlight=False)))
+    _start(wire.Half.BOTH)
 
 
 @app.command
 def api() -> None:
     """Start the HTTP half only: collector, API and pages; as many as wanted, on server backends."""
-    wire.check(settings(), wire.Half.API)
+    _start(wire.Half.API)
 
 
 @app.command
 def worker() -> None:
-    """Start the worker half only; as many as wanted, on server backends."""
-    wire.check(settings(), wire.Half.WORKER)
+    """Start the worker half only; as many as wanted, on server backends. WORKER_PORT gives it health and metrics."""
+    _start(wire.Half.WORKER)
+
+
+def _start(half: wire.Half) -> None:
+    here = settings()
+    wire.check(here, half)
+    run(serve.run(here, half, announce=lambda line: out.print(line, highlight=False)))
 
 
 @app.command

@@ -5,6 +5,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
+
 from footfall.queue.intake import CHECK_EVERY_S
 from tests.processes import Footfall, free_port
 
@@ -89,7 +91,20 @@ def test_a_second_process_on_one_folder_is_refused_by_name(tmp_path: Path) -> No
         assert send(footfall, 1) == 202
 
 
-def test_the_worker_alone_is_refused_on_an_embedded_queue(tmp_path: Path) -> None:
-    refused = Footfall(tmp_path / "data").footfall("worker")
+@pytest.mark.parametrize(
+    ("half", "settings", "named"),
+    [
+        ("worker", {}, ("REDIS_HOST or USE_SQS", "CLICKHOUSE_URL or MONGODB_URI")),
+        ("api", {"REDIS_HOST": "127.0.0.1"}, ("CLICKHOUSE_URL or MONGODB_URI",)),
+        ("worker", {"CLICKHOUSE_URL": "http://127.0.0.1:8123"}, ("REDIS_HOST or USE_SQS",)),
+    ],
+)
+def test_half_of_footfall_is_refused_on_embedded_parts_with_the_setting_to_change(
+    half: str, settings: dict[str, str], named: tuple[str, ...], tmp_path: Path
+) -> None:
+    refused = Footfall(tmp_path / "data", **settings).footfall(half)
     assert refused.returncode == 2
     assert "footfall up" in refused.stderr
+    assert refused.stderr.count("Can not start") == len(named)
+    for setting in named:
+        assert f"set {setting}" in refused.stderr
