@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from footfall.errors import Misconfigured, Unavailable, Unstorable
 from footfall.store.clickhouse import statements as sql
-from footfall.store.clickhouse.engine import WAITING_MAX, ChdbEngine
+from footfall.store.clickhouse.door import WAITING_MAX
+from footfall.store.clickhouse.engine import ChdbEngine
 from footfall.store.clickhouse.store import ClickHouseStore
 from tests.conformance.stores import open_chdb
 

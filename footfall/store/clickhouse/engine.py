@@ -8,13 +8,12 @@ import ctypes
 import fcntl
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
-
-import msgspec
+from typing import Any, TypeVar
 
 # The engine's Python package imports pyarrow, if there is one, for formats that are not used here: 35 MB and 0.6 s.
 _absent = object()
@@ -27,47 +26,28 @@ finally:
     if _pyarrow is _absent:
         del sys.modules["pyarrow"]
 
-from footfall.errors import FootfallError, InUse, Misconfigured, Unavailable, Unstorable  # noqa: E402 - see above
+from footfall.errors import FootfallError, InUse, Misconfigured, Unavailable  # noqa: E402 - see above
+from footfall.store.clickhouse.door import (  # noqa: E402
+    EXPORTING,
+    READING,
+    SESSION,
+    WAITING_MAX,
+    WRITING,
+    Params,
+    Rows,
+    failure,
+    rows_of,
+)
 
 READERS = 3
 """A slow question holds one of them; the others answer the quick ones."""
-WAITING_MAX = 256
-"""Questions under way or waiting; the next one is refused."""
-QUERY_S_MAX = 20
 REST_AFTER_S = 60.0
 """Without a question and a write for so long, memory is given back."""
-QUERY_ROWS_MAX = 1_000_000
 WRITE_S_MAX = 120
+FOREVER_MS = 2**43
+"""In the year 2248."""
 
-Params = Mapping[str, str | int]
-Rows = Sequence[Sequence[Any]]
 T = TypeVar("T")
-
-
-class Door(Protocol):
-    """The way to an engine that speaks ClickHouse's SQL. Every method raises Unavailable or Unstorable."""
-
-    kind: str
-
-    async def select(self, sql: str, params: Params | None = None, *, writer: bool = False) -> Rows:
-        """The rows of a question. With *writer*, in turn with the writes, and seeing what they see."""
-        ...
-
-    async def encoded(self, sql: str, format_name: str, params: Params | None = None) -> bytes:
-        """The answer to a question in ClickHouse's format of that name. Has a way of its own past the quick ones."""
-        ...
-
-    async def insert(self, sql: str, format_name: str, body: bytes) -> int:
-        """Run `INSERT INTO ...` with *body* as its data in ClickHouse's format of that name; returns the rows."""
-        ...
-
-    async def command(self, sql: str, params: Params | None = None) -> None:
-        """Run a statement without an answer, in turn with the other writes."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of everything held."""
-        ...
 
 
 # The defaults are multiples, made for servers with many cores. With these: 0.3 % of a core idle, 26 threads.
@@ -92,57 +72,20 @@ _SERVER = {
     "asynchronous_heavy_metrics_update_period_s": 3_600,
 }
 
-_SESSION = {
+_SESSION = SESSION | {
     "max_threads": 2,
-    "output_format_json_quote_64bit_integers": 0,
-    "output_format_json_quote_decimals": 1,
     "log_queries": 0,
     "log_query_threads": 0,
     "max_bytes_before_external_group_by": 0,
-    "join_use_nulls": 0,
 }
-
-_WRITING = {
-    "max_execution_time": WRITE_S_MAX,
-    "max_insert_threads": 1,
-    # One insert is one block, and so one part per partition; a block is split by rows or bytes, whichever comes first.
-    "max_block_size": 1_048_576,
-    "max_insert_block_size": 1_048_576,
-    "min_insert_block_size_rows": 1_048_576,
-    "min_insert_block_size_bytes": 1_073_741_824,
-    # A batch may hold events of any year.
-    "max_partitions_per_insert_block": 0,
-}
-# Reading keeps the default size of a block, which fits the processor's cache.
-_READING = {"max_execution_time": QUERY_S_MAX, "max_result_rows": QUERY_ROWS_MAX}
-# Small blocks, for an event may be tens of kilobytes; one thread, for nobody waits at a screen.
-_EXPORTING = {"max_execution_time": QUERY_S_MAX, "max_result_rows": QUERY_ROWS_MAX, "max_threads": 1}
-
-# https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
-_DATA_CODES = frozenset(
-    {6, 26, 27, 33, 38, 41, 44, 53, 69, 70, 72, 117, 131, 190, 321, 349, 376, 407, 434, 439, 467, 561, 636}
-)
-"""The data can not be read as what it should be: asking again changes nothing."""
-_LIMIT_TEXT = {
-    158: "the question would read too many rows",
-    159: f"the question took longer than {QUERY_S_MAX} s",
-    160: f"the question would take longer than {QUERY_S_MAX} s",
-    241: "the question needs more memory than STORE_MEMORY_BYTES allows",
-    243: "the disk of DATA_DIR is full",
-    252: "too many parts wait to be merged",
-    396: f"the answer has more than {QUERY_ROWS_MAX} rows",
-}
+_WRITING = WRITING | {"max_execution_time": WRITE_S_MAX}
 _CODE = re.compile(r"Code: (\d+)")
 
 
-def failure(error: Exception) -> FootfallError:
-    """What the engine's *error* means to us."""
+def _failure(error: Exception) -> FootfallError:
     text = str(error)
     found = _CODE.search(text)
-    code = int(found[1]) if found else 0
-    if code in _DATA_CODES:
-        return Unstorable(f"the store refuses the data: {text[:500]}")
-    return Unavailable(f"store: {_LIMIT_TEXT.get(code, text[:500])}")
+    return failure(int(found[1]) if found else 0, text)
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"})
@@ -153,17 +96,11 @@ def escaped(params: Params | None) -> dict[str, str]:
     return {name: str(value).translate(_ESCAPES) for name, value in (params or {}).items()}
 
 
-class _Answer(msgspec.Struct):
-    data: list[list[Any]]
-
-
-_answers = msgspec.json.Decoder(_Answer)
-
-
 class ChdbEngine:
     """The engine on the folder *path*, which it holds alone; every session lives on a thread of its own."""
 
     kind = "chdb"
+    setting = "DATA_DIR"
 
     def __init__(self, path: Path, memory_bytes: int) -> None:
         """Open, or create. Raises Misconfigured when another process, or another engine in this one, has the door."""
@@ -198,12 +135,12 @@ class ChdbEngine:
             self._write_session.query("CREATE DATABASE IF NOT EXISTS footfall ENGINE = Atomic")
             self._write_session.query("USE footfall")
             # Sessions of millions of visitors go by way of the disk, three times slower, before they reach the limit.
-            reading = _READING | {"max_bytes_before_external_group_by": memory_bytes // 4}
+            reading = READING | {"max_bytes_before_external_group_by": memory_bytes // 4}
             for _ in range(READERS):
                 session = self._open(reading)
                 session.query("USE footfall")
                 self._idle.put(session)
-            self._export_session = self._open(_EXPORTING)
+            self._export_session = self._open(EXPORTING)
             self._export_session.query("USE footfall")
         except RuntimeError as error:  # all that the engine ever raises
             self._shut()
@@ -260,7 +197,7 @@ class ChdbEngine:
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
         except RuntimeError as error:  # all that the engine ever raises
-            raise failure(error) from error
+            raise _failure(error) from error
         finally:
             self._waiting -= 1
             if self._waiting == 0 and not self._closed:
@@ -271,12 +208,21 @@ class ChdbEngine:
             self._rest.cancel()
         self._rest = loop.call_later(REST_AFTER_S, _drop_code_pages)
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[int]:
+        """See Door. The folder is this process's alone, so nobody else can write and no turn ends."""
+        yield FOREVER_MS
+
+    async def define(self, sql: str) -> None:
+        """See Door."""
+        await self.command(sql)
+
     async def select(self, sql: str, params: Params | None = None, *, writer: bool = False) -> Rows:
         """See Door."""
         values = escaped(params)
         run = self._run if writer else self._ask
         body = await self._on(self._writer if writer else self._readers, lambda: run(sql, values))
-        return _answers.decode(body).data
+        return rows_of(body)
 
     async def encoded(self, sql: str, format_name: str, params: Params | None = None) -> bytes:
         """See Door."""

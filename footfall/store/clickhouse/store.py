@@ -14,7 +14,7 @@ from footfall.query.query import Query
 from footfall.store.base import Batch, Check, Ledger, Table, Written
 from footfall.store.clickhouse import statements as sql
 from footfall.store.clickhouse.compile import compile_query
-from footfall.store.clickhouse.engine import Door
+from footfall.store.clickhouse.door import Door, Params
 from footfall.store.clickhouse.events import FORMATS, compile_events, place_of
 
 SLICE_EVENTS = 100_000
@@ -38,23 +38,22 @@ class ClickHouseStore:
     @classmethod
     async def open(cls, door: Door, fsync: bool = True) -> "ClickHouseStore":
         """Bring the tables up to date. Raises Misconfigured when a newer version of Footfall made them."""
-        await door.command(sql.VERSION_TABLE)
-        current = int((await door.select(sql.VERSION, writer=True))[0][0])
-        known = sql.migrations()
-        if current > known[-1][0]:
-            raise Misconfigured(
-                f"DATA_DIR: its events were written by a newer version (tables {current}, known here {known[-1][0]}); "
-                "start that version, or use another DATA_DIR"
-            )
-        for version, steps in known:
-            if version > current:
-                for step in steps:
-                    await door.command(step)
-                await door.command(sql.NOTE_VERSION, {"version": version})
-        for table in ("events", "drops", "schema_version"):
-            await door.command(sql.durable(table, fsync))
-        for statement in sql.STAGE:
-            await door.command(statement)
+        async with door.turn():
+            await door.define(sql.VERSION_TABLE)
+            current = int((await door.select(sql.VERSION, writer=True))[0][0])
+            known = sql.migrations()
+            if current > known[-1][0]:
+                raise Misconfigured(
+                    f"{door.setting}: its events were written by a newer version (tables {current}, known here "
+                    f"{known[-1][0]}); start that version, or use another {door.setting}"
+                )
+            for version, steps in known:
+                if version > current:
+                    for step in steps:
+                        await door.define(step)
+                    await door.command(sql.NOTE_VERSION, {"version": version})
+            for table in ("events", "drops", "schema_version"):
+                await door.define(sql.durable(table, fsync))
         return cls(door)
 
     async def write(self, batch: Batch) -> Written:
@@ -62,7 +61,9 @@ class ClickHouseStore:
         async with self._writing:
             total = Written(0, 0, 0, 0)
             for start in range(0, len(batch.payloads), SLICE_EVENTS):
-                part = await self._write_slice(batch.payloads[start : start + SLICE_EVENTS], batch.redelivered)
+                payloads = batch.payloads[start : start + SLICE_EVENTS]
+                async with self._door.turn() as until_ms:
+                    part = await self._write_slice(payloads, batch.redelivered, {"until_ms": until_ms})
                 total = Written(
                     total.stored + part.stored,
                     total.dropped + part.dropped,
@@ -71,13 +72,13 @@ class ClickHouseStore:
                 )
             return total
 
-    async def _write_slice(self, payloads: Sequence[bytes], redelivered: bool) -> Written:
+    async def _write_slice(self, payloads: Sequence[bytes], redelivered: bool, turn: Params) -> Written:
         try:
             needs_verdicts = await self._stage(payloads)
             if not (redelivered or needs_verdicts):
-                await self._door.command(sql.WRITE_ALL)
+                await self._door.command(sql.WRITE_ALL, turn)
                 return Written(stored=len(payloads), dropped=0, duplicates=0, already=0)
-            await self._door.command(sql.CLEAR_VERDICTS)
+            await self._door.command(sql.STAGE_VERDICTS)
             await self._door.command(sql.judge(redelivered))
             verdicts: dict[str, int] = {
                 str(verdict): int(n) for verdict, n in await self._door.select(sql.VERDICTS, writer=True)
@@ -85,9 +86,9 @@ class ClickHouseStore:
             stored = verdicts.pop("", 0)
             verdicts.pop("already", None)
             if stored:
-                await self._door.command(sql.WRITE_COUNTED)
+                await self._door.command(sql.WRITE_COUNTED, turn)
             if verdicts:
-                await self._door.command(sql.WRITE_DROPPED)
+                await self._door.command(sql.WRITE_DROPPED, turn)
         finally:
             await self._door.command(sql.CLEAR_INCOMING)
         duplicates = verdicts.pop(DropReason.DUPLICATE.value, 0)
@@ -105,7 +106,7 @@ class ClickHouseStore:
 
     async def _load(self, payloads: Sequence[bytes]) -> bool:
         body, fingerprint = await asyncio.to_thread(_as_rows, payloads)
-        await self._door.command(sql.CLEAR_INCOMING)
+        await self._door.command(sql.STAGE_INCOMING)
         await self._door.insert(sql.LOAD, "MsgPack", body)
         count, seen, wrong, needs_verdicts = (await self._door.select(sql.LOOK_OVER, writer=True))[0]
         if count != len(payloads) or seen != fingerprint:
