@@ -10,9 +10,11 @@ from footfall.errors import Unavailable, Unstorable
 from footfall.event import DropReason, Event, decode
 from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
+from footfall.query.sequence import Sequence
 from footfall.store.base import Batch, Check, Ledger, Table, Written
 from tests.fakes_events import page_of
 from tests.fakes_questions import Questioner
+from tests.fakes_sequences import answer
 
 _WINDOW_MS = 30 * 24 * 3600 * 1000
 _LAST_MS = 5_648_000_000_000
@@ -82,6 +84,11 @@ class MemoryStore:
         """See Store."""
         self._refuse_when_down()
         return page_of(query, [event for event in self.events.values() if event.site_id == query.site_id])
+
+    async def sequences(self, question: Sequence) -> Table:
+        """See Store."""
+        self._refuse_when_down()
+        return answer(question, [event for event in self.events.values() if event.site_id == question.site_id])
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from footfall.query.query import AnyDimension, Filter, Range
+from footfall.query.query import Dimension, Filter, Prop, Range
 from footfall.query.steps import Step
 
 STEPS_MIN: Final = 2
@@ -55,6 +55,6 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit = Unit.VISITOR
     window_ms: int
     filter: Filter | None = None
-    breakdown: AnyDimension | None = None
+    breakdown: Dimension | Prop | None = None
     """Of time: the bucket of the first step."""
     limit: int = 10

@@ -10,6 +10,7 @@ import msgspec
 
 from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
+from footfall.query.sequence import Sequence as SequenceQuestion
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -87,6 +88,13 @@ class Store(Protocol):
         """One page of the events themselves, encoded as asked; from page to page none is shown twice or left out.
 
         Raises Unavailable, also where the page is over a cost limit: a smaller one may not be.
+        """
+        ...
+
+    async def sequences(self, question: SequenceQuestion) -> Table:
+        """The answer to a question about the order of events, with the columns that its struct says, in any order.
+
+        Raises Invalid where time would be cut into too many buckets, Unavailable, also when over a cost limit.
         """
         ...
 

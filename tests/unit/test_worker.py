@@ -12,6 +12,7 @@ from footfall.errors import Unavailable, Unstorable
 from footfall.event import Event, encode, key_of, new_id
 from footfall.metrics import REGISTRY
 from footfall.query.query import Query
+from footfall.query.sequence import Sequence as SequenceQuestion
 from footfall.queue.base import Delivery, Lane, Queue
 from footfall.queue.sqlite import SqliteQueue
 from footfall.store.base import Batch, Check, Ledger, Store, Table, Written
@@ -72,6 +73,9 @@ class ListStore:
         return Check(not (self.is_down and self.admits_being_down), 0.1, "down" if self.is_down else "")
 
     async def rows(self, query: Query) -> Table:
+        raise Unavailable("this store answers no questions")
+
+    async def sequences(self, question: SequenceQuestion) -> Table:
         raise Unavailable("this store answers no questions")
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:

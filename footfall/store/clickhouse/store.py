@@ -11,11 +11,13 @@ from footfall.errors import FootfallError, Misconfigured, Unstorable
 from footfall.event import DropReason, Event, decode, encode
 from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
+from footfall.query.sequence import Sequence as SequenceQuestion
 from footfall.store.base import Batch, Check, Ledger, Table, Written
 from footfall.store.clickhouse import statements as sql
 from footfall.store.clickhouse.compile import compile_query
 from footfall.store.clickhouse.door import Door, Params
 from footfall.store.clickhouse.events import FORMATS, compile_events, place_of
+from footfall.store.clickhouse.sequences import compile_sequence
 
 SLICE_EVENTS = 100_000
 """A batch over this is written in slices: 100,000 events stand in memory as about 100 MB."""
@@ -133,6 +135,11 @@ class ClickHouseStore:
         params = asked.params | {"last_ms": place.at_ms, "last_id": place.id.hex()}
         body = await self._door.encoded(asked.body_sql, FORMATS[query.form], params)
         return Page(body, count, place if count == query.limit else None)
+
+    async def sequences(self, question: SequenceQuestion) -> Table:
+        """See Store."""
+        asked = compile_sequence(question)
+        return Table(asked.columns, asked.read(await self._door.select(asked.sql, asked.params)))
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""
