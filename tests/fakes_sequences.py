@@ -8,13 +8,16 @@ from statistics import mean, quantiles
 from typing import Any
 
 from footfall.event import ENGAGEMENT, PAGEVIEW, Event
+from footfall.query.attribution import Attribution
 from footfall.query.buckets import buckets
+from footfall.query.experiment import Experiment
 from footfall.query.funnel import Funnel, Order, Unit
 from footfall.query.journey import Journey, Kind, Way
 from footfall.query.query import Dimension, Filter, Range, Scope
 from footfall.query.retention import Retention
 from footfall.query.steps import Step
 from footfall.store.base import Table
+from tests.fakes_attribution import ATTRIBUTION, EXPERIMENT, attribution_rows, experiment_rows
 from tests.fakes_questions import Session, meets, sessions_of, value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -223,6 +226,8 @@ _ANSWERS: dict[type[Any], tuple[tuple[str, ...], Callable[[Any, list[Event]], li
     Funnel: (("place", "value", "step", "units", "mean_s", "median_s", "p90_s"), funnel_rows),
     Retention: (("cohort", "period", "visitors", "last"), retention_rows),
     Journey: (("kind", "level", "label", "next", "sessions", "ends", "path"), journey_rows),
+    Attribution: (ATTRIBUTION, attribution_rows),
+    Experiment: (EXPERIMENT, experiment_rows),
 }
 
 

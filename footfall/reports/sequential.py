@@ -3,8 +3,8 @@
 R. Johari, P. Koomen, L. Pekelis, D. Walsh: "Always Valid Inference: Continuous Monitoring of A/B Tests", Operations
 Research 70 (2022) 1806-1821 (first as "Peeking at A/B Tests", KDD 2017). The difference of two rates is close to
 normal; the likelihood ratio of "some difference" against "none" is averaged over normal differences of a size that was
-chosen beforehand. Where there is no difference it ever passes 1 / alpha with a probability of alpha at most, so one over
-it is a p-value at every moment, and what it does not refute is an interval at every moment.
+chosen beforehand. Where there is no difference it ever passes 1 / alpha with a probability of alpha at most, so one
+over it is a p-value at every moment, and what it does not refute is an interval at every moment.
 """
 
 from math import exp, log, sqrt
