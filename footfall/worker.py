@@ -7,13 +7,15 @@ A store that is down costs no attempts: what is held is tried again in place, no
 store.check() says that the store is up, and then one delivery alone goes first. Only when half of the lease has passed
 in vain are the deliveries given back, for one attempt.
 
-A write that takes longer than the lease stays correct: its deliveries come back with another attempt while it runs,
-the store writes one batch at a time, and so the second write finds the ids of the first. The late ack has no effect.
+While events are written their lease is made longer again and again, so a slow write is not begun by another worker as
+well. One whose queue can not be told stays correct: its deliveries come back with another attempt, and the store, which
+looks every id up, knows those of the first. The late ack has no effect.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import partial
 
@@ -41,6 +43,8 @@ PAUSE_MAX_S = 5.0
 STOP_S = 8.0
 """How long stop() lets the write under way finish, and then how long it gives the queue to take the rest back."""
 GIVE_BACK_S = 1.5
+EXTEND_AFTER = 1 / 3
+"""After this part of the lease it is made longer: two calls may fail before it ends."""
 SLOW_WRITE_S = 1.0
 ERROR_CHARS_MAX = 1_000
 
@@ -78,7 +82,9 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._held: dict[str, Delivery] = {}
         """What is leased and not settled, by token."""
+        self._reserved_at = 0.0
         self._leased_at = 0.0
+        """When the lease of what is held began, or was last made longer."""
         self._wrote_at = float("-inf")
         self._pause_s = PAUSE_FIRST_S
         self._is_trying = False
@@ -145,12 +151,13 @@ class Worker:
             await self._sleep(pace_s)
         if self._stopping.is_set():
             return
-        self._leased_at = time.monotonic()
+        self._reserved_at = self._leased_at = time.monotonic()
         deliveries = await self._queue.reserve(1 if self._is_trying else self._concurrency, self._lease_s)
         self._held = {delivery.token: delivery for delivery in deliveries}
-        for redelivered in (True, False):  # the older ones first
-            for group in _groups([delivery for delivery in deliveries if (delivery.attempt > 1) is redelivered]):
-                await self._move(group, redelivered=redelivered)
+        async with self._leases_kept():
+            for redelivered in (True, False):  # the older ones first
+                for group in _groups([delivery for delivery in deliveries if (delivery.attempt > 1) is redelivered]):
+                    await self._move(group, redelivered=redelivered)
         if deliveries:
             self._is_trying = False
         else:
@@ -180,7 +187,7 @@ class Worker:
         Raises Unstorable, and Unavailable when that time is over or the worker is to stop.
         """
         while True:
-            if self._lease_passed() > 0.5:
+            if self._patience_passed() > 0.5:
                 raise Unavailable("the store was not up in the time for which the events were leased")
             try:
                 return await self._write_once(Batch(payloads, redelivered))
@@ -188,7 +195,7 @@ class Worker:
                 self._failing(error)
                 redelivered = True  # a part of it may be there
                 await self._pause()
-                while not await self._is_store_up() and self._lease_passed() <= 0.5 and not self._stopping.is_set():
+                while not await self._is_store_up() and self._patience_passed() <= 0.5 and not self._stopping.is_set():
                     await self._pause()
                 if self._stopping.is_set():
                     raise
@@ -223,7 +230,7 @@ class Worker:
         parts = [places]
         while parts:
             part = parts.pop()
-            if self._lease_passed() > 0.5:
+            if self._since(self._reserved_at) > 0.5:
                 undecided.update(token for token, _ in part)
                 continue
             try:
@@ -262,7 +269,7 @@ class Worker:
                 await tell()
             except Unavailable as error:
                 self._failing(error)
-                if self._lease_passed() >= 1 or self._stopping.is_set():
+                if self._since(self._leased_at) >= 1 or self._stopping.is_set():
                     log.warning("the queue could not be told; the lease will run out", error=str(error))
                     return
                 await self._pause()
@@ -285,9 +292,36 @@ class Worker:
 
     # --- time and state ---
 
-    def _lease_passed(self) -> float:
-        """How much of the lease of what is held is over: 0 none, 1 all."""
-        return (time.monotonic() - self._leased_at) / self._lease_s
+    @asynccontextmanager
+    async def _leases_kept(self) -> AsyncIterator[None]:
+        """Meanwhile, have the leases of what is held end later and later."""
+        keeping = asyncio.create_task(self._keep_leases())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+        if not keeping.cancelled():
+            keeping.result()
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s * EXTEND_AFTER)
+            began_at = time.monotonic()
+            try:
+                await self._queue.extend(tuple(self._held.values()), self._lease_s)
+            except Unavailable as error:
+                log.warning("the leases could not be made longer", error=str(error))
+            else:
+                self._leased_at = began_at
+
+    def _patience_passed(self) -> float:
+        """How long nothing could be written, in leases."""
+        return self._since(max(self._reserved_at, self._wrote_at))
+
+    def _since(self, at: float) -> float:
+        """How much of a lease has passed since then: 0 none, 1 all."""
+        return (time.monotonic() - at) / self._lease_s
 
     async def _is_store_up(self) -> bool:
         check = await self._store.check()

@@ -111,6 +111,13 @@ class MemoryQueue:
         job.error, job.failed_at_ms = error, self.now_ms()
         self.set_aside[job.id] = job
 
+    async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
+        self._check()
+        for delivery in deliveries:
+            job = self._leased(delivery)
+            if job is not None:
+                job.ready_at_ms = self.now_ms() + round(lease_s * 1000)
+
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         self._check()
         for delivery in deliveries:

@@ -106,6 +106,11 @@ class Queue(Protocol):
         """
         ...
 
+    async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
+        """Let these leases end *lease_s* seconds from now, and keep their tokens. What somebody else has by now is left
+        alone, and whether a lease that is over can be had again is left open."""
+        ...
+
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Forget these jobs. One whose lease is over is left alone: somebody else has it."""
         ...

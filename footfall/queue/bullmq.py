@@ -66,7 +66,7 @@ class BullmqQueue:
         self._ages = calls.prefix + "footfall:ages"
         self._scripts = {
             name: client.register_script(lua(name))
-            for name in ("look", "reserve", "settle", "replay", "purge", "depth")
+            for name in ("look", "reserve", "extend", "settle", "replay", "purge", "depth")
         }
         self._put = {
             Lane.LIVE: client.register_script(lua("put", "addStandardJob")),
@@ -181,6 +181,14 @@ class BullmqQueue:
         limits = (DELIVERY_JOBS_MAX, DELIVERY_EVENTS_MAX, DELIVERY_BYTES_MAX * 4 // 3)
         found = await self.run("reserve", self._attempts, self._calls.recover(now_ms), keys, args, *limits)
         return [Leased(*job) for job in found]
+
+    async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
+        """Queue.extend."""
+        args: list[Argument] = []
+        for one in deliveries:
+            _, ids = tries_and_ids(one)
+            args += [one.token, round(lease_s * 1000), len(ids), *ids]
+        await self.run("extend", *args)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Queue.ack, a delivery at a time; after a failure, ack all again."""

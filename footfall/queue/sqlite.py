@@ -175,6 +175,10 @@ class SqliteQueue:
             deliveries.append(delivery)
         return deliveries
 
+    async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
+        """Queue.extend."""
+        await self.write(partial(QueueFile.extend, deliveries=deliveries, lease_ms=round(lease_s * 1000)))
+
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Queue.ack, in transactions of limited size, so that puts get their turn; after a failure, ack all again."""
         part: list[Delivery] = []

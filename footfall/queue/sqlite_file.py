@@ -56,6 +56,7 @@ _BODIES = f"""
 _LEASE = f"""
     UPDATE job SET token = :token, tries = tries + 1, ready_at_ms = :now + :lease_ms, wait_ms = :lease_ms
     WHERE id BETWEEN :first AND :last AND tries = :tries AND earlier = :earlier AND {READY}"""
+_EXTEND = f"UPDATE job SET ready_at_ms = :now + :lease_ms, wait_ms = :lease_ms WHERE {_LEASED}"
 _LEASED_SUMS = f"""
     SELECT coalesce(sum(events), 0), coalesce(sum(bytes), 0), min(tries), min(earlier), min(put_at_ms)
     FROM job WHERE {_LEASED}"""
@@ -267,6 +268,13 @@ class QueueFile:
                 if not spent:
                     return _alike(ready)
         return []
+
+    def extend(self, deliveries: Sequence[Delivery], lease_ms: int) -> None:
+        """Queue.extend. Undone by a power cut, the leases end when they would have ended."""
+        with self._transaction(durable=False) as db:
+            clock = {"now": self._now_ms(), "lease_ms": lease_ms}
+            for delivery in deliveries:
+                db.execute(_EXTEND, {**Lease.of(delivery).named(), **clock})
 
     def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Queue.ack. Undone by a power cut, the jobs come back with attempt + 1, and the store knows their events."""

@@ -4,9 +4,10 @@ Three queues: NAME for live events, NAME-import, which is asked when the first i
 set aside. A lease is SQS's visibility, an attempt a receive, a back-off a longer visibility.
 
 What SQS can not do, and so this queue does not: a put of more than 256 KiB may be accepted in part when SQS fails in
-the middle of it; nothing is kept for longer than 14 days, failed jobs included; a back-off is whole seconds, and a job
-in it counts as active for every process but the one that put it off; events are counted beside SQS, see sqs_ledger.py;
-and order is SQS's best effort. An answer after the lease ran out changes nothing, even when nobody has the job yet.
+the middle of it, and that part comes twice when its sender sends it again (and counts once where it has an event_id);
+nothing is kept for longer than 14 days, failed jobs included; a back-off is whole seconds, and a job in it counts as
+active for every process but the one that put it off; events are counted beside SQS, see sqs_ledger.py; and order is
+SQS's best effort. An answer after the lease ran out changes nothing, even when nobody has the job yet.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from footfall.errors import Unavailable
 from footfall.metrics import JOBS_FAILED
 from footfall.queue.base import Delivery, Depth, FailedJobs, Lane
 from footfall.queue.split import split
-from footfall.queue.sqs_client import BATCH_ENTRIES_MAX, POLL_S, SqsClient, counts, in_batches
+from footfall.queue.sqs_client import BATCH_ENTRIES_MAX, POLL_S, SqsClient, counts, in_batches, redrive_advice
 from footfall.queue.sqs_failed import SqsFailedJobs
 from footfall.queue.sqs_ledger import SqsLedger
 from footfall.queue.sqs_messages import (
@@ -30,6 +31,7 @@ from footfall.queue.sqs_messages import (
     JOB_EVENTS_MAX,
     Message,
     Ticket,
+    check_entry,
     delivery,
     entry,
     message,
@@ -52,7 +54,6 @@ class SqsQueue:
     """Queue in SQS. Made by `open`."""
 
     kind = "sqs"
-    advice: Sequence[str] = ()
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class SqsQueue:
         self._attempts = attempts
         self._backoff_ms = backoff_ms
         self.now_ms = now_ms
+        self.advice: Sequence[str] = ()
         self._polls: dict[Lane, asyncio.Task[list[Message]]] = {}
         self._found: list[Message] = []
         """What long polls have brought and reserve() has not leased yet; at most one answer for each lane."""
@@ -79,6 +81,8 @@ class SqsQueue:
         """Message id -> when its back-off ends, of those that this process put off."""
         self._held: dict[str, int] = {}
         """Message id -> when it was put, of those that this process has leased."""
+        self._extended: dict[str, int] = {}
+        """Receipt -> when its lease ends, of those that this process made longer."""
         self._busy_since_ms: int | None = None
         self.failed: FailedJobs = SqsFailedJobs(client, failed_url, ledger, self._send_back)
 
@@ -104,11 +108,14 @@ class SqsQueue:
             base = url.rstrip("/").rpartition("/")[2] if url else name
             urls = {Lane.LIVE: url or await client.find(base), Lane.IMPORT: await client.find(f"{base}-import")}
             failed_url = await client.find(f"{base}-failed")
+            advice = [await redrive_advice(client, one, attempts) for one in urls.values()]
             ledger = SqsLedger(ledger_path, failed_url)
         except BaseException:
             await client.close()
             raise
-        return cls(client, urls, failed_url, ledger, attempts=attempts, backoff_ms=backoff_ms, now_ms=now_ms)
+        queue = cls(client, urls, failed_url, ledger, attempts=attempts, backoff_ms=backoff_ms, now_ms=now_ms)
+        queue.advice = tuple(sentence for sentence in advice if sentence)
+        return queue
 
     # --- in ---
 
@@ -131,6 +138,11 @@ class SqsQueue:
                     self.ledger.add(received=sum(len(parts[number]) for number in taken))
 
         await in_batches([one for one, _ in made], [size for _, size in made], send)
+
+    async def check(self) -> None:
+        """Checkable.check: a message without events, for SQS tells in no other way whether it would take one. Whoever
+        receives it deletes it."""
+        await self.client.batch("send_message_batch", self._urls[Lane.LIVE], [check_entry()])
 
     # --- out ---
 
@@ -210,7 +222,9 @@ class SqsQueue:
         for one in found:
             self._put_off.pop(one.id, None)
             leased = delivery(one, until_ms)
-            if not one.payloads:
+            if one.is_check:
+                await self._delete(one.lane, one.receipt)
+            elif not one.payloads:
                 await self._set_aside(ticket_of(leased), one.receipt, (), 0, NOT_OURS)
             elif one.tries > self._attempts:
                 spent = msgspec.structs.replace(ticket_of(leased), tries=self._attempts)
@@ -219,11 +233,36 @@ class SqsQueue:
                 self._held[one.id] = one.put_at_ms
                 deliveries.append(leased)
 
+    async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
+        """Queue.extend, ten at a time. SQS lets nobody hold a message for more than twelve hours in all."""
+        visibility_s = min(max(1, math.ceil(lease_s)), VISIBILITY_MAX_S)
+        now_ms = self.now_ms()
+        self._extended = {token: until_ms for token, until_ms in self._extended.items() if until_ms > now_ms}
+        for lane in Lane:
+            of_lane = [one for one in deliveries if ticket_of(one).lane is lane and now_ms < self._until_ms(one)]
+            for start in range(0, len(of_lane), BATCH_ENTRIES_MAX):
+                part = of_lane[start : start + BATCH_ENTRIES_MAX]
+                entries = [
+                    {"Id": str(number), "ReceiptHandle": one.token, "VisibilityTimeout": visibility_s}
+                    for number, one in enumerate(part)
+                ]
+                taken: list[int] = []
+                until_ms = self.now_ms() + visibility_s * 1000
+                try:
+                    await self.client.batch("change_message_visibility_batch", self._urls[lane], entries, taken)
+                finally:
+                    self._extended |= {part[number].token: until_ms for number in taken}
+
+    def _until_ms(self, delivery: Delivery) -> int:
+        """When its lease ends."""
+        return self._extended.get(delivery.token, ticket_of(delivery).until_ms)
+
     def _is_over(self, delivery: Delivery) -> bool:
         """Whether its lease ran out; if not, it is no longer held after this answer."""
-        ticket = ticket_of(delivery)
-        self._held.pop(ticket.message_id, None)
-        return self.now_ms() >= ticket.until_ms
+        self._held.pop(ticket_of(delivery).message_id, None)
+        is_over = self.now_ms() >= self._until_ms(delivery)
+        self._extended.pop(delivery.token, None)
+        return is_over
 
     # --- what became of it ---
 
@@ -278,11 +317,12 @@ class SqsQueue:
             failed_at_ms=self.now_ms(),
         )
         await self.client.batch("send_message_batch", self.failed_url, [one])
-        await self.client.batch(
-            "delete_message_batch", self._urls[ticket.lane], [{"Id": "0", "ReceiptHandle": receipt}]
-        )
+        await self._delete(ticket.lane, receipt)
         self.ledger.add(failed=len(payloads), done=events - len(payloads))
         JOBS_FAILED.inc()
+
+    async def _delete(self, lane: Lane, receipt: str) -> None:
+        await self.client.batch("delete_message_batch", self._urls[lane], [{"Id": "0", "ReceiptHandle": receipt}])
 
     # --- how much ---
 

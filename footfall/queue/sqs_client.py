@@ -2,6 +2,7 @@
 driver's failures become ours."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, MutableSequence, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
@@ -177,3 +178,16 @@ async def counts(client: SqsClient, url: str) -> list[int]:
     names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
     answer = await client.call("get_queue_attributes", QueueUrl=url, AttributeNames=names)
     return [int(answer.get("Attributes", {}).get(name, 0)) for name in names]
+
+
+async def redrive_advice(client: SqsClient, url: str, attempts: int) -> str:
+    """What to change where SQS would take jobs away from us before their last attempt; empty when all is well."""
+    answer = await client.call("get_queue_attributes", QueueUrl=url, AttributeNames=["RedrivePolicy"])
+    policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
+    receives_max = int(policy.get("maxReceiveCount", attempts + 1))
+    if receives_max > attempts:
+        return ""
+    return (
+        f"SQS moves a job to a dead-letter queue of its own after {receives_max} receives, where Footfall neither "
+        f"counts nor replays it: give {url.rpartition('/')[2]} a maxReceiveCount over QUEUE_ATTEMPTS ({attempts})"
+    )

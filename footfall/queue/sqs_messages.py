@@ -21,6 +21,7 @@ ERROR_CHARS_MAX = 500
 ERROR_BYTES_MAX = 4 * ERROR_CHARS_MAX
 _NOT_SENDABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 UNPACKED_BYTES_MAX = 64 * 1024**2
+_CHECK = '{"check": true}'
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
@@ -40,6 +41,8 @@ class Message(msgspec.Struct, frozen=True):
     put_at_ms: int
     error: str = ""
     failed_at_ms: int = 0
+    is_check: bool = False
+    """Sent to find out whether SQS takes messages."""
 
     @property
     def attempts(self) -> int:
@@ -83,6 +86,11 @@ def entry(
     return {"Id": str(number), "MessageBody": json.dumps(summary), "MessageAttributes": attributes}, size
 
 
+def check_entry() -> dict[str, Any]:
+    """An entry of SendMessageBatch that carries nothing."""
+    return {"Id": "0", "MessageBody": _CHECK}
+
+
 def _sendable(error: str) -> str:
     """SQS takes the characters of XML 1.0, and no empty text."""
     return _NOT_SENDABLE.sub(" ", error[:ERROR_CHARS_MAX]) or " "
@@ -91,6 +99,7 @@ def _sendable(error: str) -> str:
 def message(raw: dict[str, Any], lane: Lane | None = None) -> Message:
     """The message in an answer of ReceiveMessage; without payloads where it is not ours. *lane* None: as it says."""
     attributes, system = raw.get("MessageAttributes", {}), raw.get("Attributes", {})
+    is_check = raw.get("Body") == _CHECK
     try:
         summary = json.loads(raw["Body"])
         unpack = zlib.decompressobj()
@@ -111,6 +120,7 @@ def message(raw: dict[str, Any], lane: Lane | None = None) -> Message:
         put_at_ms,
         attributes.get("error", {}).get("StringValue", ""),
         failed_at_ms,
+        is_check,
     )
 
 

@@ -101,6 +101,37 @@ async def test_a_lease_that_ran_out_comes_back_with_another_attempt(harness: Har
     assert second.token != first.token
 
 
+async def test_a_lease_that_is_extended_runs_from_then_on_and_keeps_its_token(harness: Harness, queue: Queue) -> None:
+    await queue.put([b"1", b"2"])
+    await queue.put([b"import"], Lane.IMPORT)
+    held = await queue.reserve(10, LEASE_S)
+    for _ in range(3):
+        await harness.pass_time(LEASE_S - 1)
+        await queue.extend(held, LEASE_S)
+    await harness.pass_time(LEASE_S - 1)
+    other = await harness.open()
+    assert await other.reserve(10, LEASE_S) == []
+    await queue.ack(held)
+    await harness.pass_time(LEASE_S + 1)
+    assert await queue.reserve(10, LEASE_S) == []
+    assert (await queue.depth()).unfinished_events == 0
+
+
+async def test_an_extended_lease_ends_too(harness: Harness, queue: Queue) -> None:
+    await queue.put([b"1"])
+    first = await reserve_one(queue)
+    await queue.extend([first], 2 * LEASE_S)
+    await harness.pass_time(2 * LEASE_S - 1)
+    assert await queue.reserve(1, LEASE_S) == []
+    await harness.pass_time(2)
+    second = await reserve_one(queue)
+    assert (second.attempt, second.token == first.token) == (2, False)
+    await queue.extend([first], 10 * LEASE_S)
+    await queue.ack([first])
+    await harness.pass_time(LEASE_S + 1)
+    assert (await reserve_one(queue)).attempt == 3, "a stale token made somebody else's lease longer"
+
+
 async def test_answers_after_the_lease_change_nothing(harness: Harness, queue: Queue) -> None:
     await queue.put([b"1", b"2"])
     stale = await reserve_one(queue)

@@ -86,6 +86,15 @@ class QueueModel(RuleBasedStateMachine):
             mine = [event for event in mine if event.until_s > self.now_s]
         return delivery, mine
 
+    @precondition(lambda self: self.held)
+    @rule(index=st.integers(0, 9))
+    def extend(self, index: int) -> None:
+        delivery, mine = self.take_held(index)
+        self.held.append(delivery)
+        self.run(self.queue.extend([delivery], LEASE_S))
+        for event in mine:
+            event.until_s = self.now_s + LEASE_S
+
     def forget(self, events: Sequence[Known]) -> None:
         gone = {id(event) for event in events}
         self.known = {payload: event for payload, event in self.known.items() if id(event) not in gone}

@@ -5,6 +5,7 @@ import os
 import threading
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from footfall.queue.base import Lane
 from footfall.queue.sqs import NOT_OURS, SqsQueue
 from footfall.queue.sqs_client import SENDS_MAX
 from tests.conformance.queues import SqsHarness
+from tests.running import running
 from tests.servers import aws
 
 LEASE_S = 60.0
@@ -37,6 +39,10 @@ class Proxy:
     """Stands before moto's server and has the first entry of a batch fail, as many times as it is told."""
 
     def __init__(self) -> None:
+        self.passes = 0
+        """So many are let through first."""
+        self.kind = "Batch"
+        """How the name of a call ends that may fail."""
         self.failures = 0
         self.is_sender_fault = False
         self.batches = 0
@@ -49,7 +55,11 @@ class Proxy:
                 refused: list[dict[str, Any]] = []
                 if target.endswith("Batch"):
                     proxy.batches += 1
-                    if proxy.failures > 0:
+                    if not target.endswith(proxy.kind):
+                        pass
+                    elif proxy.passes:
+                        proxy.passes -= 1
+                    elif proxy.failures > 0:
                         proxy.failures -= 1
                         first = body["Entries"].pop(0)
                         refused = [{"Id": first["Id"], "Code": "InternalError", "SenderFault": proxy.is_sender_fault}]
@@ -198,6 +208,69 @@ async def test_a_message_that_is_not_ours_is_set_aside(harness: SqsHarness, queu
     assert await queue.reserve(1, LEASE_S) == []
     (job,) = await queue.failed.list(1)
     assert (job.error, job.payloads) == (NOT_OURS, ())
+
+
+async def test_a_check_is_a_message_that_nobody_meets(queue: SqsQueue) -> None:
+    await queue.check()
+    await queue.put([b"1"])
+    (delivery,) = await queue.reserve(10, LEASE_S)
+    assert delivery.payloads == (b"1",)
+    await queue.ack([delivery])
+    depth = await queue.depth()
+    assert (depth.waiting, depth.active, depth.failed, depth.received_events) == (0, 0, 0, 1)
+
+
+async def test_a_lost_queue_is_unavailable_until_it_is_back(harness: SqsHarness, queue: SqsQueue) -> None:
+    url = await queue.client.find(harness.name)
+    await queue.client.call("delete_queue", QueueUrl=url)
+    for ask in (queue.check, queue.depth, partial(queue.put, [b"1"]), partial(queue.reserve, 1, LEASE_S)):
+        with pytest.raises(Unavailable):
+            await ask()
+    assert await queue.client.find(harness.name) == url
+    await queue.check()
+    await queue.put([b"1"])
+    assert (await queue.depth()).received_events == 1
+
+
+async def test_a_put_that_was_half_in_and_is_sent_again_counts_once(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path
+) -> None:
+    """SQS takes 256 KiB a call; a batch over that may be half in when SQS fails. The senders' own ids decide."""
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url)
+    events = [
+        {"site_id": "shop", "event_type": "pageview", "user_id": "anna", "event_id": str(number), "title": title}
+        for number, title in enumerate(os.urandom(900).hex() for _ in range(500))
+    ]
+    async with running(tmp_path, queue=queue) as footfall:
+        proxy.kind, proxy.passes, proxy.failures = "SendMessageBatch", 1, SENDS_MAX
+        refused = await footfall.http.post("/api/events", json=events)
+        assert refused.status_code == 503
+        assert proxy.failures == 0
+        assert 0 < (await queue.depth()).received_events < len(events), "nothing of it was in"
+        assert (await footfall.http.post("/api/events", json=events)).status_code == 202
+
+        async def is_drained() -> bool:
+            return (await queue.depth()).unfinished_events == 0
+
+        await footfall.until(is_drained)
+        ledger = await footfall.store.ledger()
+        assert ledger.stored == len(events)
+        assert ledger.dropped["duplicate"] == (await queue.depth()).received_events - len(events) > 0
+
+
+async def test_a_dead_letter_queue_that_would_take_jobs_too_early_is_advised_against(
+    harness: SqsHarness, queue: SqsQueue, tmp_path: Path
+) -> None:
+    assert queue.advice == ()
+    url = await queue.client.find(harness.name)
+    names = ["QueueArn"]
+    answer = await queue.client.call("get_queue_attributes", QueueUrl=queue.failed_url, AttributeNames=names)
+    for receives_max, is_advised in ((5, True), (6, False)):
+        policy = {"deadLetterTargetArn": answer["Attributes"]["QueueArn"], "maxReceiveCount": receives_max}
+        attributes = {"RedrivePolicy": json.dumps(policy)}
+        await queue.client.call("set_queue_attributes", QueueUrl=url, Attributes=attributes)
+        (*sentences,) = (await opened(harness, tmp_path)).advice
+        assert [("maxReceiveCount" in sentence) for sentence in sentences] == [True] * is_advised
 
 
 async def test_an_import_that_is_replayed_stays_behind_live_events(queue: SqsQueue) -> None:

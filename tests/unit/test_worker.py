@@ -436,3 +436,62 @@ async def test_a_queue_that_wakes_for_nothing_does_not_make_the_worker_spin(stor
     async with working(queue, store):
         await asyncio.sleep(0.2)
     assert 1 <= queue.asked <= 30
+
+
+class HurriedQueue(MemoryQueue):
+    """A queue for which half a lease passes with every extension."""
+
+    def __init__(self) -> None:
+        self.clock_ms = 1_700_000_000_000
+        self.extensions = 0
+        super().__init__(now_ms=lambda: self.clock_ms)
+
+    async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
+        await super().extend(deliveries, lease_s)
+        self.clock_ms += round(lease_s * 500)
+        self.extensions += 1
+
+
+async def test_a_write_that_takes_several_leases_is_not_delivered_to_anybody_else(store: ListStore) -> None:
+    queue = HurriedQueue()
+    await queue.put([encode(an_event())])
+    store.gate = asyncio.Event()
+    async with working(queue, store, lease_s=0.1):
+
+        async def has_taken_three_leases() -> bool:
+            return queue.extensions >= 6
+
+        await until(has_taken_three_leases)
+        assert await queue.reserve(10, 60) == []
+        store.gate.set()
+        await until_empty(queue)
+    assert store.batches == [(1, False)]
+    extensions = queue.extensions
+    await asyncio.sleep(0.1)
+    assert queue.extensions == extensions, "it goes on for what is done"
+
+
+class DeafQueue(MemoryQueue):
+    """A queue that can not be told to make a lease longer."""
+
+    asked = 0
+
+    async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
+        self.asked += 1
+        raise Unavailable("not now")
+
+
+async def test_a_lease_that_can_not_be_made_longer_does_not_end_the_write(store: ListStore) -> None:
+    queue = DeafQueue()
+    await queue.put([encode(an_event())])
+    store.gate = asyncio.Event()
+    async with working(queue, store, lease_s=0.3) as worker:
+
+        async def has_asked_twice() -> bool:
+            return queue.asked >= 2
+
+        await until(has_asked_twice)
+        store.gate.set()
+        await until_empty(queue)
+        assert state_of(worker) is WorkerState.RUNNING
+    assert len(store.events) == 1
