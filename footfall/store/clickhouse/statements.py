@@ -140,6 +140,8 @@ SELECT
 FROM incoming INNER JOIN verdicts ON verdicts.id = toFixedString(incoming.id, 16)
 WHERE {_IN_TURN} AND verdict NOT IN ('', 'already') LIMIT 1 BY id SETTINGS max_threads = 1"""
 
+NOW_MS = "SELECT toUnixTimestamp64Milli(now64(3))"
+
 VERSION_TABLE = "CREATE TABLE IF NOT EXISTS schema_version (version UInt32) ENGINE = MergeTree ORDER BY version"
 VERSION = "SELECT max(version) FROM schema_version"
 NOTE_VERSION = "INSERT INTO schema_version SELECT {version:UInt32}"
