@@ -15,8 +15,9 @@ from footfall.errors import TooLarge
 from footfall.event import SITE_ID_PATTERN
 from footfall.metrics import REPORT_SECONDS
 from footfall.query.asked import DIMENSIONS, LIMIT_DEFAULT, LIMIT_MAX, METRICS, OFFSET_MAX
-from footfall.query.filters import CONDITIONS_MAX
-from footfall.query.parse import DIMENSIONS_MAX, METRICS_MAX, parse_query
+from footfall.query.definitions import WeekStart
+from footfall.query.filters import CONDITIONS_MAX, NOTHING_DEFINED
+from footfall.query.parse import DIMENSIONS_MAX, METRICS_MAX, parse_query, site_of
 from footfall.query.periods import Mode
 from footfall.query.query import Operator
 from footfall.registry.base import Scope
@@ -39,16 +40,26 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
             body = await request.body()
         except RequestEntityTooLarge:
             raise TooLarge(f"the body must be at most {BODY_BYTES_MAX} bytes") from None
-        asked = parse_query(body)
-        require(caller, Scope.READ, asked.site_id)
+        definitions, site_id = NOTHING_DEFINED, site_of(body)
+        if site_id is not None:
+            # Before anything is said of the names that are known there.
+            require(caller, Scope.READ, site_id)
+            definitions = await context.registry.definitions(site_id)
+        asked = parse_query(body, definitions)
         zone = asked.zone or await zone_of(context, asked.site_id)
         with REPORT_SECONDS.labels("query").time():
-            found = await answer(context.store, asked, zone, datetime.now(UTC))
+            week_start = await _week_start_of(context, asked.site_id)
+            found = await answer(context.store, asked, zone, datetime.now(UTC), week_start)
         if _wants_csv(request.headers.get("accept", "")):
             return Response(as_csv(found).encode(), media_type="text/csv")
         return Response(_encode(found), media_type="application/json")
 
     return [query]
+
+
+async def _week_start_of(context: ApiContext, site_id: str) -> WeekStart:
+    site = context.sites.known(site_id) or await context.sites.find(site_id)
+    return WeekStart.MONDAY if site is None else site.week_start
 
 
 def _wants_csv(accept: str) -> bool:
@@ -113,7 +124,7 @@ QUERY: Final[dict[str, Any]] = {
         },
         "timezone": {"type": ["string", "null"], "description": "An IANA name; default: the site's."},
         "dimensions": _list(
-            {"anyOf": [{"enum": list(DIMENSIONS)}, {"type": "string", "pattern": "^event:props:.{1,64}$"}]},
+            {"anyOf": [{"enum": DIMENSIONS}, {"type": "string", "pattern": "^event:props:.{1,64}$"}]},
             DIMENSIONS_MAX,
             "What rows are grouped by.",
         ),

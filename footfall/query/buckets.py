@@ -48,17 +48,17 @@ def _minute_key(start: datetime, span: Range) -> Key:
     return start.astimezone(span.zone).isoformat(timespec="seconds")
 
 
-def _week_of(day: date, week_start: WeekStart) -> date:
+def week_of(day: date, week_start: WeekStart) -> date:
     """The first day of the week that *day* is in."""
     return day - timedelta(days=(day.weekday() - _WEEKDAYS[week_start]) % 7)
 
 
 def _week_starts(span: Range) -> list[datetime]:
-    return _starts_of(lambda day: _week_of(day, span.week_start) + timedelta(days=7))(span)
+    return _starts_of(lambda day: week_of(day, span.week_start) + timedelta(days=7))(span)
 
 
 def _week_key(start: datetime, span: Range) -> Key:
-    return _week_of(start.astimezone(span.zone).date(), span.week_start).isoformat()
+    return week_of(start.astimezone(span.zone).date(), span.week_start).isoformat()
 
 
 def _month_key(start: datetime, span: Range) -> Key:

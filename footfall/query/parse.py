@@ -18,22 +18,17 @@ from footfall.query.asked import (
     Asked,
     AskedDimension,
     AskedMetric,
+    Share,
 )
-from footfall.query.filters import dimension_named, parse_filters
+from footfall.query.definitions import Definitions
+from footfall.query.filters import GOAL, NOTHING_DEFINED, Conditions, dimension_named, parse_conditions
+from footfall.query.names import goals_dimension
 from footfall.query.periods import Comparison, Mode, parse_date_range
-from footfall.query.query import Direction, Metric, Scope
+from footfall.query.query import Dimension, Direction, Goals, Metric, Scope
 from footfall.query.ranges import parse_zone
 
 METRICS_MAX = 20
 DIMENSIONS_MAX = 4
-MISSING_METRICS = {
-    "conversion_rate": "needs goals, which there are not yet",
-    "group_conversion_rate": "needs goals, which there are not yet",
-    "scroll_depth": "needs engagement events, which are not collected yet",
-    "time_on_page": "needs engagement events, which are not collected yet",
-    "exit_rate": "is not counted here; count visits by visit:exit_page",
-}
-"""Words of Plausible's that are refused, each with its reason."""
 
 _FIELDS = (
     "site_id",
@@ -50,22 +45,35 @@ _FIELDS = (
 T = TypeVar("T")
 
 
-def parse_query(body: bytes) -> Asked:
-    """The question in a request's body. Raises Invalid with everything that is wrong with it."""
+def site_of(body: bytes) -> str | None:
+    """The site that a request's body names, before anything else of it is looked at; None where it names none."""
+    try:
+        return _site_id(_object_of(body).get("site_id"))
+    except Invalid:
+        return None
+
+
+def parse_query(body: bytes, definitions: Definitions = NOTHING_DEFINED) -> Asked:
+    """The question in a request's body; *definitions*: the site's. Raises Invalid with everything that is wrong."""
+    return _Request(_object_of(body), definitions).asked()
+
+
+def _object_of(body: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise Invalid(Fault("body", "must be JSON")) from None
     if not isinstance(found, dict):
         raise Invalid(Fault("body", "must be a JSON object"))
-    return _Request(found).asked()
+    return found
 
 
 class _Request:
     """One request, and what was found wrong with it so far."""
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
+    def __init__(self, body: Mapping[str, Any], definitions: Definitions) -> None:
         self._body = body
+        self._definitions = definitions
         self._faults: list[Fault] = []
 
     def asked(self) -> Asked:
@@ -75,7 +83,13 @@ class _Request:
                 self._faults.append(Fault(name[:64], "is not known here; known are " + ", ".join(_FIELDS)))
         nothing: tuple[Any, ...] = ()
         metrics = self._read("metrics", _metrics, nothing)
-        dimensions = self._read("dimensions", _dimensions, nothing)
+        conditions = self._read("filters", lambda value: parse_conditions(value, self._definitions), Conditions())
+        if self._body.get("filters") is None:
+            conditions = Conditions(goals=self._definitions.goals)
+        goals = goals_dimension(conditions.goals)
+        dimensions = self._read("dimensions", lambda value: _dimensions(value, goals), nothing)
+        if not any(fault.field.startswith("filters") for fault in self._faults):
+            self._faults += _mismatches(metrics, dimensions, conditions)
         include: dict[str, Any] = self._read("include", _include, {})
         total, labels = bool(include.get("total_rows")), bool(include.get("time_labels"))
         compare_field = "include.comparisons" if "comparisons" in include else "compare"
@@ -84,7 +98,7 @@ class _Request:
         values: dict[str, Any] = {
             "site_id": self._read("site_id", _site_id, ""),
             "date_range": self._read("date_range", lambda value: parse_date_range(value, "date_range"), None),
-            "filter": self._read("filters", parse_filters, None),
+            "conditions": conditions,
             "zone": self._read("timezone", _zone, None),
             "order_by": self._read("order_by", lambda value: _order(value, metrics, dimensions), nothing),
             "compare": self._catch(lambda: None if compare is None else _comparison(compare, compare_field), None),
@@ -125,31 +139,42 @@ def _list_of_text(value: object, field: str, size_max: int) -> list[str]:
     return value
 
 
-def _known(names: list[str], field: str, known: Mapping[str, T], missing: Mapping[str, str]) -> tuple[T, ...]:
-    faults = []
-    for place, name in enumerate(names):
-        if name not in known:
-            said = missing.get(name) or "is not known; known are " + ", ".join(known)
-            faults.append(Fault(f"{field}[{place}]", f"{name[:64]!r} {said}"))
-    if faults:
-        raise Invalid(*faults)
-    return tuple(known[name] for name in names)
-
-
 def _metrics(value: object) -> tuple[AskedMetric, ...]:
     names = _list_of_text(value, "metrics", METRICS_MAX)
     if not names:
         _refuse("metrics", "must name at least one metric")
-    return _known(names, "metrics", METRICS, MISSING_METRICS)
+    faults = [
+        Fault(f"metrics[{place}]", f"{name[:64]!r} is not known; known are {', '.join(METRICS)}")
+        for place, name in enumerate(names)
+        if name not in METRICS
+    ]
+    if faults:
+        raise Invalid(*faults)
+    return tuple(METRICS[name] for name in names)
 
 
-def _dimensions(value: object) -> tuple[AskedDimension, ...]:
+def _mismatches(
+    metrics: tuple[AskedMetric, ...], dimensions: tuple[AskedDimension, ...], conditions: Conditions
+) -> list[Fault]:
+    """Metrics that say nothing by these dimensions under these filters."""
+    has_goal = conditions.names_goal or any(isinstance(each, Goals) for each in dimensions)
+    faults = []
+    for place, metric in enumerate(metrics):
+        if isinstance(metric, Share) and metric.needs_goal and not has_goal:
+            faults.append(Fault(f"metrics[{place}]", f"{metric} needs {GOAL} as a dimension or in a filter"))
+        if metric is Metric.EXIT_RATE and {Dimension.EXIT_PAGE, Dimension.EXIT_HOSTNAME} & set(dimensions):
+            faults.append(Fault(f"metrics[{place}]", "exit_rate is of pages: ask for it by event:page"))
+    return faults
+
+
+def _dimensions(value: object, goals: Goals) -> tuple[AskedDimension, ...]:
     names = _list_of_text(value, "dimensions", DIMENSIONS_MAX)
     found: list[AskedDimension] = []
     faults: list[Fault] = []
     for place, name in enumerate(names):
         try:
-            found.append(TIME if name == TIME else dimension_named(name, f"dimensions[{place}]"))
+            own: dict[str, AskedDimension] = {TIME: TIME, GOAL: goals}
+            found.append(own.get(name) or dimension_named(name, f"dimensions[{place}]"))
         except Invalid as error:
             faults.extend(error.faults)
     times = [each for each in found if each == TIME or getattr(each, "scope", None) is Scope.TIME]

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from footfall.errors import Fault, Invalid
+from footfall.query.buckets import week_of
+from footfall.query.definitions import WeekStart
 from footfall.query.query import Range
 from footfall.query.ranges import DAYS_MAX, FIRST_DAY, LAST_DAY, day_range, day_start, today
 
@@ -17,8 +19,8 @@ REALTIME_MINUTES = 5
 MONTHS_MAX = 120
 _DAY = timedelta(days=1)
 _FORMS = (
-    'must be one of "day", "24h", "7d" (any number of days), "month", "6mo" (any number of months), "year", "all", '
-    '"30m", "realtime", or two dates, or two instants with offset'
+    'must be one of "day", "24h", "7d" (any number of days), "week", "month", "6mo" (any number of months), "year", '
+    '"all", "30m", "realtime", or two dates, or two instants with offset'
 )
 
 
@@ -66,7 +68,7 @@ class Comparison(msgspec.Struct, frozen=True):
 def parse_date_range(value: object, field: str) -> DateRange:
     """Any form that a request may have. Raises Invalid naming *field*."""
     if isinstance(value, str):
-        if value in {"day", "month", "year", "all", "realtime"}:
+        if value in {"day", "week", "month", "year", "all", "realtime"}:
             return Named(value)
         found = re.fullmatch(r"([1-9][0-9]{0,3})(mo|[mhd])", value, re.ASCII)
         if found and _is_allowed(int(found[1]), found[2]):
@@ -105,11 +107,13 @@ def _instants(start: datetime, end: datetime, field: str) -> Instants:
     return Instants(start, end)
 
 
-def resolve(asked: DateRange, zone: ZoneInfo, now: datetime, first_on: date | None) -> Days | Instants:
+def resolve(
+    asked: DateRange, zone: ZoneInfo, now: datetime, first_on: date | None, week_start: WeekStart = WeekStart.MONDAY
+) -> Days | Instants:
     """*asked* as days on the clocks of *zone*, or as instants; *first_on*: the site's first day, None without events.
 
-    `7d` and `6mo` are whole days and months that have ended: they end yesterday, and with last month. `month` and
-    `year` are the current ones, to their end. The same as Plausible's API reads them.
+    `7d` and `6mo` are whole days and months that have ended: they end yesterday, and with last month. `week`,
+    `month` and `year` are the current ones, to their end. The same as Plausible's API reads them.
     """
     if not isinstance(asked, Named):
         return asked
@@ -122,7 +126,8 @@ def resolve(asked: DateRange, zone: ZoneInfo, now: datetime, first_on: date | No
         return Days(day - asked.count * _DAY, day - _DAY)
     if asked.word == "mo":
         return Days(_months_before(day.replace(day=1), asked.count), day.replace(day=1) - _DAY)
-    return _CALENDAR[asked.word](day, first_on)
+    first = week_of(day, week_start)
+    return Days(first, first + 6 * _DAY) if asked.word == "week" else _CALENDAR[asked.word](day, first_on)
 
 
 _MOVING = {"m": timedelta(minutes=1), "h": timedelta(hours=1)}
@@ -139,7 +144,13 @@ def _months_before(first: date, count: int) -> date:
     return date(months // 12, months % 12 + 1, 1)
 
 
-def compared(period: Days | Instants, comparison: Comparison, zone: ZoneInfo, now: datetime) -> Days | Instants:
+def compared(
+    period: Days | Instants,
+    comparison: Comparison,
+    zone: ZoneInfo,
+    now: datetime,
+    week_start: WeekStart = WeekStart.MONDAY,
+) -> Days | Instants:
     """The former stretch of time.
 
     The previous period is as long and ends where *period* begins; a year before has the same date a year earlier (28
@@ -147,7 +158,7 @@ def compared(period: Days | Instants, comparison: Comparison, zone: ZoneInfo, no
     stretch that begins on the same weekday: whole weeks before, or 52 weeks instead of a year.
     """
     if comparison.date_range is not None:
-        return resolve(comparison.date_range, zone, now, None)
+        return resolve(comparison.date_range, zone, now, None, week_start)
     matches = comparison.match_day_of_week
     if isinstance(period, Instants):
         length = period.end - period.start
@@ -166,13 +177,14 @@ def compared(period: Days | Instants, comparison: Comparison, zone: ZoneInfo, no
     return Days(first, first + (days - 1) * _DAY)
 
 
-def span_of(period: Days | Instants, zone: ZoneInfo, field: str) -> Range:
+def span_of(period: Days | Instants, zone: ZoneInfo, field: str, week_start: WeekStart = WeekStart.MONDAY) -> Range:
     """The instants of *period*. Raises Invalid naming *field*."""
     try:
         if isinstance(period, Days):
-            return day_range(period.first, period.last, zone)
+            days = day_range(period.first, period.last, zone)
+            return Range(days.start, days.end, zone, week_start)
         if period.start < day_start(FIRST_DAY, zone):
             raise Invalid(Fault(field, f"must be between {FIRST_DAY} and {LAST_DAY}"))
-        return Range(period.start, period.end, zone)
+        return Range(period.start, period.end, zone, week_start)
     except Invalid as error:
         raise Invalid(*(Fault(field, fault.message) for fault in error.faults)) from None

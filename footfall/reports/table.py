@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from footfall.reports.query import Answer, Figure
+from footfall.reports.answer import Answer, Figure
 
 
 def as_csv(answer: Answer) -> str:

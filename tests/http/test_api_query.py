@@ -247,10 +247,14 @@ async def test_every_fault_is_named_by_its_path_and_all_at_once(footfall: Runnin
     found = await faults(
         footfall,
         site_id="no good",
-        metrics=["visitors", "guests", "conversion_rate"],
+        metrics=["visitors", "guests"],
         date_range="fortnight",
-        dimensions=["event:goal", "time:second"],
-        filters=[["is", "event:page", ["/"]], ["or", [["is", "colour", ["red"]], ["like", "event:page", ["/"]]]]],
+        dimensions=["visit:country_name", "time:second"],
+        filters=[
+            ["is", "event:page", ["/"]],
+            ["or", [["is", "colour", ["red"]], ["like", "event:page", ["/"]], ["is", "segment", ["Who"]]]],
+            ["is", "event:goal", ["What"]],
+        ],
         timezone="Mars/Olympus",
         pagination={"limit": 0},
         surprise=1,
@@ -258,18 +262,19 @@ async def test_every_fault_is_named_by_its_path_and_all_at_once(footfall: Runnin
     assert set(found) == {
         "site_id",
         "metrics[1]",
-        "metrics[2]",
         "date_range",
         "dimensions[0]",
         "dimensions[1]",
         "filters[1][1][0][1]",
         "filters[1][1][1][0]",
+        "filters[1][1][2][2][0]",
+        "filters[2][2][0]",
         "timezone",
         "pagination.limit",
         "surprise",
     }
-    assert "needs goals" in found["metrics[2]"]
-    assert "needs goals" in found["dimensions[0]"]
+    assert "ask for visit:country" in found["dimensions[0]"]
+    assert "'What' is no goal of this site" in found["filters[2][2][0]"]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,11 @@ async def test_every_fault_is_named_by_its_path_and_all_at_once(footfall: Runnin
         ({"filters": [["matches", "event:page", ["((a{1,100}){1,100}){1,100}"]]]}, "filters[0][2][0]"),
         ({"filters": [["is", "time:day", ["2024-01-15"]]]}, "filters[0][1]"),
         ({"filters": [["has_done", ["is", "visit:source", ["x"]]]]}, "filters[0][1][1]"),
-        ({"filters": [["not", ["is", "segment", [1]]]]}, "filters[0][1][1]"),
+        ({"filters": [["not", ["is", "segment", [1]]]]}, "filters[0][1][2]"),
+        ({"filters": [["contains", "segment", ["a"]]]}, "filters[0][0]"),
+        ({"dimensions": ["segment"]}, "dimensions[0]"),
+        ({"metrics": ["conversion_rate"]}, "metrics[0]"),
+        ({"metrics": ["exit_rate"], "dimensions": ["visit:exit_page"]}, "metrics[0]"),
         ({"filters": [["contains", "event:page", [""]]]}, "filters[0][2][0]"),
         ({"filters": [["is", "event:page", "/"]]}, "filters[0][2]"),
         ({"filters": [["is", "event:page", ["/"], {"case": 1}]]}, "filters[0][3]"),
