@@ -3,7 +3,7 @@
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from footfall.api import description, health, ledger, pages, prometheus, query, sites, stats
+from footfall.api import description, export, health, ledger, pages, prometheus, query, sites, stats
 from footfall.api.context import ApiContext
 from footfall.api.edge import ASGIApp, Edge
 from footfall.api.failures import HANDLERS
@@ -19,7 +19,13 @@ def build_api(context: ApiContext) -> ASGIApp:
         return [handler for room in rooms for handler in room.routes(context)]
 
     app = Litestar(
-        [*described(), *query.routes(context), *pages.routes(), *description.routes(described)],
+        [
+            *described(),
+            *query.routes(context),
+            *export.routes(context),
+            *pages.routes(),
+            *description.routes(described),
+        ],
         debug=False,
         exception_handlers=HANDLERS,
         logging_config=None,

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from footfall import __version__
-from footfall.api import ingestion, ledger, query, sites, stats
+from footfall.api import export, ingestion, ledger, query, sites, stats
 from footfall.api.pages import Page, answer, page
 from footfall.api.parameters import described
 from footfall.errors import ErrorBody
@@ -27,6 +27,7 @@ _FORBIDDEN: Final = "This key does not allow it."
 _DOWN: Final = "A backend is down, full or too slow; send the same again after Retry-After seconds."
 _ERRORS_READING: Final = {"400": _INVALID, "401": _NOBODY, "403": _FORBIDDEN, "503": _DOWN}
 _ERRORS_QUERY: Final = _ERRORS_READING | {"413": "The body is over the limit."}
+_ERRORS_LONG: Final = _ERRORS_READING | {"429": "Too many of these are under way; come back after Retry-After seconds."}
 _ERRORS_EVENTS: Final = {
     "400": _INVALID,
     "401": _NOBODY,
@@ -90,6 +91,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in query.PATHS.items():
         operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_QUERY)}}
         paths[path] = {"post": operation}
+    for path, item in export.PATHS.items():
+        operation = {**item["get"], "responses": {**item["get"]["responses"], **_errors(_ERRORS_LONG)}}
+        paths[path] = {"get": operation}
     document["paths"] = dict(sorted(paths.items()))
     return document
 

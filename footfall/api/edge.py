@@ -13,6 +13,8 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API: Final = "/api/"
+IS_HEAD: Final = "footfall.is_head"
+"""In the scope of a request that asks for the head alone: an answer that is long to make need not be made."""
 _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
@@ -62,7 +64,7 @@ class Edge:
             return
         answer = _Answer(scope, send)
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", IS_HEAD: True}
         await self._app(scope, receive, answer.send)
 
 

@@ -20,6 +20,7 @@ from footfall.collect.answers import Answer
 from footfall.collect.app import ONE_BYTES_MAX, Collector
 from footfall.collect.watch import Stage, watch_of
 from footfall.errors import Fault, Invalid
+from footfall.line import KEY, Line
 
 PATH = b"/api/event"
 HEAD_BYTES_MAX = 64 * 1024
@@ -76,6 +77,7 @@ class CollectorProtocol(HttpToolsProtocol):
         self._silent_bytes = 0
         """What came since then, in the chunks after it."""
         self._is_head_too_large = False
+        self._line: Line | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -117,7 +119,7 @@ class CollectorProtocol(HttpToolsProtocol):
         if self._may_be_quick():
             self._parts = []
         else:
-            super().on_headers_complete()
+            self._begin()
         # The scope has the list. What the parser calls headers from here on are trailers, and may not pass for headers.
         self.headers = []
 
@@ -201,9 +203,22 @@ class CollectorProtocol(HttpToolsProtocol):
             and any(name == b"content-length" and int(value) <= ONE_BYTES_MAX for name, value in self.headers)
         )
 
+    def shutdown(self) -> None:
+        """uvicorn's call: the server stops. It waits for answers, so those without an end must be told."""
+        if self._line is not None:
+            self._line.ending.set()
+        super().shutdown()
+
+    def _begin(self) -> None:
+        """Hand the request to the application, with its line."""
+        if self._line is None:
+            self._line = Line(self.transport.abort)
+        self.scope[KEY] = self._line  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+
     def _go_the_ordinary_way(self, *, is_complete: bool) -> None:
         parts, self._parts = self._parts or [], None
-        super().on_headers_complete()
+        self._begin()
         for part in parts:
             super().on_body(part)
         if is_complete:

@@ -9,7 +9,7 @@ import msgspec
 
 from footfall.errors import FootfallError, Misconfigured, Unstorable
 from footfall.event import DropReason, Event, decode, encode
-from footfall.query.events import EventsQuery, Page
+from footfall.query.events import EventsQuery, Form, Page
 from footfall.query.query import Query
 from footfall.query.sequence import Sequence as SequenceQuestion
 from footfall.store.base import Batch, Check, Ledger, Table, Written
@@ -132,6 +132,8 @@ class ClickHouseStore:
         asked = compile_events(query)
         (end,) = await self._door.select(asked.end_sql, asked.params)
         count, place = int(end[0]), place_of(end)
+        if count == 0 and query.form is not Form.PARQUET:
+            return Page(b"", 0, None)
         params = asked.params | {"last_ms": place.at_ms, "last_id": place.id.hex()}
         body = await self._door.encoded(asked.body_sql, FORMATS[query.form], params)
         return Page(body, count, place if count == query.limit else None)
