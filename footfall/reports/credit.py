@@ -7,7 +7,6 @@ of a model are together exactly the conversions, and exactly the revenue.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 from math import floor
@@ -16,6 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from footfall.event import REVENUE_DECIMALS
+from footfall.query.attribution import Model, Position
 from footfall.reports.markov import Removal, removal
 
 VALUES_MAX = 200
@@ -25,32 +25,6 @@ CREDIT_DECIMALS = 4
 
 Unit: TypeAlias = str | None
 """What is given out: a currency's revenue, or None: the conversions."""
-
-
-class Model(StrEnum):
-    """Who is owed what."""
-
-    FIRST = "first"
-    """All to the first touchpoint."""
-    LAST = "last"
-    """All to the last."""
-    LAST_NON_DIRECT = "last_non_direct"
-    """All to the last that did not come directly; to the last where all did."""
-    LINEAR = "linear"
-    """The same to each."""
-    TIME_DECAY = "time_decay"
-    """To each half as much as to one a half-life later."""
-    POSITION = "position"
-    """A part to the first, a part to the last, the rest in between."""
-    MARKOV = "markov"
-    """By what would be lost without it."""
-
-
-class Position(msgspec.Struct, frozen=True):
-    """The parts that the model of that name gives to the ends of a path."""
-
-    first: Fraction = Fraction(2, 5)
-    last: Fraction = Fraction(2, 5)
 
 
 class Path(msgspec.Struct, frozen=True):

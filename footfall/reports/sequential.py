@@ -9,10 +9,8 @@ over it is a p-value at every moment, and what it does not refute is an interval
 
 from math import exp, log, sqrt
 
+from footfall.query.experiment import EFFECT
 from footfall.reports.posterior import Counted, Interval
-
-EFFECT = 0.01
-"""The difference of rates that is typical of what one looks for: one per cent point."""
 
 
 def p_value(control: Counted, variant: Counted, effect: float = EFFECT) -> float:

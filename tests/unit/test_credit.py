@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from footfall.reports.credit import CREDIT_DECIMALS, OTHER, Model, Path, Position, apportion, credits_of, folded, tally
+from footfall.query.attribution import Model, Position
+from footfall.reports.credit import CREDIT_DECIMALS, OTHER, Path, apportion, credits_of, folded, tally
 from footfall.reports.markov import removal
 
 BRYL = [(("C1", "C2", "C3"), 1, 0), (("C1",), 0, 1), (("C2", "C3"), 0, 1)]
