@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from footfall.event import Event, encode, new_id
 from footfall.store.base import Store
 from footfall.store.clickhouse.engine import ChdbEngine
 from footfall.store.clickhouse.store import ClickHouseStore
+from tests.clickhouse_server import ServerStore, clickhouse
 from tests.fakes_store import MemoryStore
 
 NOON = datetime(2024, 1, 15, 12, tzinfo=UTC)
@@ -47,5 +49,15 @@ async def open_chdb(path: Path) -> ClickHouseStore:
     return await ClickHouseStore.open(ChdbEngine(path / "events", memory_bytes=1_000_000_000), fsync=False)
 
 
-STORES: dict[str, Callable[[Path], Awaitable[Store]]] = {"memory": _memory, "chdb": open_chdb}
-DURABLE: dict[str, Callable[[Path], Awaitable[Store]]] = {"chdb": open_chdb}
+async def open_clickhouse(path: Path) -> ServerStore:
+    """The server store, on the endpoint that stands for a server; a database for each path."""
+    database = f"t_{blake2b(bytes(path), digest_size=8).hexdigest()}"
+    return await ServerStore.on(clickhouse().database(database), path / "registry.sqlite")
+
+
+STORES: dict[str, Callable[[Path], Awaitable[Store]]] = {
+    "memory": _memory,
+    "chdb": open_chdb,
+    "clickhouse": open_clickhouse,
+}
+DURABLE: dict[str, Callable[[Path], Awaitable[Store]]] = {"chdb": open_chdb, "clickhouse": open_clickhouse}

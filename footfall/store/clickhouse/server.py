@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -29,7 +29,6 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 from clickhouse_connect.driver.summary import QuerySummary
 
 from footfall.errors import FootfallError, Misconfigured, Unavailable
-from footfall.registry.base import Turns
 from footfall.store.clickhouse import statements as sql
 from footfall.store.clickhouse.address import ServerAddress, server_address
 from footfall.store.clickhouse.cluster import on_cluster
@@ -99,6 +98,18 @@ _SESSION_IS_LOCKED = 373
 
 T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
+
+
+class Turns(Protocol):
+    """What a store needs of the registry, whose port of this name says what it promises."""
+
+    async def take(self, name: str, holder: str, lease_s: float) -> float | None:
+        """Until when the turn is surely held, on time.monotonic(); None while somebody else holds it."""
+        ...
+
+    async def give_back(self, name: str, holder: str) -> None:
+        """End the turn now."""
+        ...
 
 
 class Lease(msgspec.Struct, frozen=True):
