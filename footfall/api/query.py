@@ -79,7 +79,8 @@ _FILTER: Final[dict[str, Any]] = {
     "minItems": 2,
     "maxItems": 4,
     "prefixItems": [{"enum": [*Operator, "and", "or", "not", "has_done", "has_not_done"]}],
-    "description": "[operator, dimension, values, {case_sensitive}], or a tree: [and, [...]], [not, [...]].",
+    "description": "[operator, dimension, values, {case_sensitive}], or a tree: [and, [...]], [not, [...]]. "
+    "The dimension may be event:goal or segment, with names that the site has defined.",
 }
 _COMPARE: Final[dict[str, Any]] = {
     "anyOf": [
@@ -107,6 +108,7 @@ EXAMPLE: Final[dict[str, Any]] = {
     "compare": "previous_period",
     "pagination": {"limit": 100, "offset": 0},
 }
+_MEANINGS: Final = "What is counted. " + "; ".join(f"{name}: {each.meaning}" for name, each in METRICS.items()) + "."
 _WORD: Final[dict[str, Any]] = {"type": "string"}
 _RANGE: Final[dict[str, Any]] = {"type": "array", "items": _WORD, "minItems": 2, "maxItems": 2}
 QUERY: Final[dict[str, Any]] = {
@@ -116,10 +118,10 @@ QUERY: Final[dict[str, Any]] = {
     "additionalProperties": False,
     "properties": {
         "site_id": {"type": "string", "pattern": SITE_ID_PATTERN, "description": "The site."},
-        "metrics": _list({"enum": list(METRICS)}, METRICS_MAX, "What is counted.", least=1) | {"uniqueItems": True},
+        "metrics": _list({"enum": list(METRICS)}, METRICS_MAX, _MEANINGS, least=1) | {"uniqueItems": True},
         "date_range": {
-            "description": "day, 24h, 7d, 28d, 30d, 91d, month, 6mo, 12mo, year, all, 30m, realtime; or two dates, "
-            "both included; or two instants with offset.",
+            "description": "day, 24h, 7d, 28d, 30d, 91d, week, month, 6mo, 12mo, year, all, 30m, realtime; "
+            "or two dates, both included; or two instants with offset.",
             "anyOf": [_WORD, _RANGE],
         },
         "timezone": {"type": ["string", "null"], "description": "An IANA name; default: the site's."},
@@ -178,7 +180,18 @@ ANSWER: Final[dict[str, Any]] = {
         },
         "meta": {
             "type": "object",
-            "properties": {"total_rows": {"type": "integer"}, "time_labels": _NAMES},
+            "properties": {
+                "total_rows": {"type": "integer"},
+                "time_labels": _NAMES,
+                "metric_warnings": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "required": ["code", "warning"],
+                        "properties": {"code": {"type": "string"}, "warning": {"type": "string"}},
+                    },
+                },
+            },
         },
         "query": {
             "type": "object",
