@@ -9,15 +9,13 @@ import msgspec
 
 from footfall.errors import FootfallError, Misconfigured, Unstorable
 from footfall.event import DropReason, Event, decode, encode
-from footfall.query.events import EventsQuery, Form, Page
+from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
 from footfall.query.sequence import Sequence as SequenceQuestion
 from footfall.store.base import Batch, Check, Ledger, Table, Written
+from footfall.store.clickhouse import answers
 from footfall.store.clickhouse import statements as sql
-from footfall.store.clickhouse.compile import compile_query
 from footfall.store.clickhouse.door import Door, Params
-from footfall.store.clickhouse.events import FORMATS, compile_events, place_of
-from footfall.store.clickhouse.sequences import compile_sequence
 
 SLICE_EVENTS = 100_000
 """A batch over this is written in slices: 100,000 events stand in memory as about 100 MB."""
@@ -119,29 +117,15 @@ class ClickHouseStore:
 
     async def rows(self, query: Query) -> Table:
         """See Store."""
-        question = compile_query(query)
-        answer = await self._door.select(question.sql, question.params)
-        total = None
-        if query.with_total:
-            counted = await self._door.select(question.total_sql, question.params) if question.total_sql else [[1]]
-            total = int(counted[0][0])
-        return Table(columns=question.columns, rows=question.read(answer), total=total)
+        return await answers.rows(self._door, query)
 
     async def page(self, query: EventsQuery) -> Page:
         """See Store."""
-        asked = compile_events(query)
-        (end,) = await self._door.select(asked.end_sql, asked.params)
-        count, place = int(end[0]), place_of(end)
-        if count == 0 and query.form is not Form.PARQUET:
-            return Page(b"", 0, None)
-        params = asked.params | {"last_ms": place.at_ms, "last_id": place.id.hex()}
-        body = await self._door.encoded(asked.body_sql, FORMATS[query.form], params)
-        return Page(body, count, place if count == query.limit else None)
+        return await answers.page(self._door, query)
 
     async def sequences(self, question: SequenceQuestion) -> Table:
         """See Store."""
-        asked = compile_sequence(question)
-        return Table(asked.columns, asked.read(await self._door.select(asked.sql, asked.params)))
+        return await answers.sequences(self._door, question)
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
         """See Store."""
