@@ -7,6 +7,7 @@ from footfall.api import description, export, health, ledger, pages, prometheus,
 from footfall.api.context import ApiContext
 from footfall.api.edge import ASGIApp, Edge
 from footfall.api.failures import HANDLERS
+from footfall.api.reports import REPORTS
 
 __all__ = ["ApiContext", "build_api", "build_probes"]
 
@@ -22,6 +23,7 @@ def build_api(context: ApiContext) -> ASGIApp:
         [
             *described(),
             *query.routes(context),
+            *(handler for report in REPORTS for handler in report.routes(context)),
             *export.routes(context),
             *pages.routes(),
             *description.routes(described),

@@ -12,6 +12,7 @@ from footfall import __version__
 from footfall.api import export, ingestion, ledger, query, sites, stats
 from footfall.api.pages import Page, answer, page
 from footfall.api.parameters import described
+from footfall.api.reports import REPORTS
 from footfall.errors import ErrorBody
 
 PARAMETERS: Final = {
@@ -88,7 +89,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in ingestion.PATHS.items():
         operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_EVENTS)}}
         paths[path] = {"post": operation}
-    for path, item in query.PATHS.items():
+    for report in REPORTS:
+        schemas.update(report.SCHEMAS)
+    for path, item in [item for asked in (query, *REPORTS) for item in asked.PATHS.items()]:
         operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_QUERY)}}
         paths[path] = {"post": operation}
     for path, item in export.PATHS.items():

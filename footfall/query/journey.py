@@ -1,16 +1,23 @@
-"""Journey: which ways people take through a site, from a point on or back from one, as a question to a store."""
+"""Journey: which ways people take through a site, from a point on or back from one, as a question to a store; and how
+it is read from JSON."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from footfall.query.definitions import Definitions
 from footfall.query.query import Filter, Range
-from footfall.query.steps import Step
+from footfall.query.reading import COMMON, About, Fields, one_of, whole_number, yes_or_no
+from footfall.query.steps import Step, parse_step
 
 DEPTH_MAX: Final = 8
+DEPTH_DEFAULT: Final = 4
 TOP_MAX: Final = 50
+TOP_DEFAULT: Final = 10
 PATHS_MAX: Final = 1_000
+PATHS_DEFAULT: Final = 20
 
 
 class Way(StrEnum):
@@ -51,8 +58,46 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     way: Way = Way.FORWARD
     anchor: Step | None = None
     kind: Kind = Kind.PAGES
-    depth: int = 4
-    top: int = 10
-    paths: int = 20
+    depth: int = DEPTH_DEFAULT
+    top: int = TOP_DEFAULT
+    paths: int = PATHS_DEFAULT
     collapse: bool = True
     filter: Filter | None = None
+
+
+class AskedJourney(About, frozen=True, kw_only=True):
+    """A request to POST /api/journey."""
+
+    way: Way
+    anchor: Step | None
+    kind: Kind
+    depth: int
+    top: int
+    paths: int
+    collapse: bool
+
+
+def parse_journey(body: Mapping[str, Any], definitions: Definitions) -> AskedJourney:
+    """The question in a request's body, of the site that has these *definitions*. Raises Invalid with every fault."""
+    fields = Fields(body, (*COMMON, "from", "to", "of", "depth", "top", "paths", "collapse"))
+    about = fields.about(definitions)
+    begin = fields.read("from", lambda value: parse_step(value, definitions, "from"), None)
+    end = fields.read("to", lambda value: parse_step(value, definitions, "to"), None)
+    kind = fields.read("of", one_of(Kind, "of"), Kind.PAGES)
+    depth = fields.read("depth", whole_number("depth", 1, DEPTH_MAX), DEPTH_DEFAULT)
+    top = fields.read("top", whole_number("top", 1, TOP_MAX), TOP_DEFAULT)
+    paths = fields.read("paths", whole_number("paths", 1, PATHS_MAX), PATHS_DEFAULT)
+    collapse = fields.read("collapse", yes_or_no("collapse"), True)
+    if fields.has("from") and fields.has("to"):
+        fields.fault("to", "can not be combined with from")
+    fields.done()
+    return AskedJourney(
+        way=Way.FORWARD if end is None else Way.BACK,
+        anchor=begin or end,
+        kind=kind,
+        depth=depth,
+        top=top,
+        paths=paths,
+        collapse=collapse,
+        **about,
+    )

@@ -1,13 +1,17 @@
-"""Retention: who comes back, by when they first came, as a question to a store."""
+"""Retention: who comes back, by when they first came, as a question to a store; and how it is read from JSON."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
+from footfall.query.definitions import Definitions
 from footfall.query.query import Dimension, Filter, Range
-from footfall.query.steps import ANY_EVENT, Step
+from footfall.query.reading import COMMON, About, Fields, refuse
+from footfall.query.steps import ANY_EVENT, Step, parse_step
 
 PERIODS_MAX: Final = 366
+"""Of one range: so many cohorts with so many periods are 67,000 figures."""
 PERIODS: Final = (Dimension.DAY, Dimension.WEEK, Dimension.MONTH)
 
 
@@ -34,3 +38,29 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     start: Step | None = None
     returned: Step = ANY_EVENT
     filter: Filter | None = None
+
+
+class AskedRetention(About, frozen=True, kw_only=True):
+    """A request to POST /api/retention."""
+
+    period: Dimension
+    start: Step | None = None
+    returned: Step = ANY_EVENT
+
+
+def parse_retention(body: Mapping[str, Any], definitions: Definitions) -> AskedRetention:
+    """The question in a request's body, of the site that has these *definitions*. Raises Invalid with every fault."""
+    fields = Fields(body, (*COMMON, "period", "start", "return"))
+    about = fields.about(definitions)
+    period = fields.read("period", _period, Dimension.DAY)
+    start = fields.read("start", lambda value: parse_step(value, definitions, "start"), None)
+    returned = fields.read("return", lambda value: parse_step(value, definitions, "return"), ANY_EVENT)
+    fields.done()
+    return AskedRetention(period=period, start=start, returned=returned, **about)
+
+
+def _period(value: object) -> Dimension:
+    words = {period.value.removeprefix("time:"): period for period in PERIODS}
+    if not isinstance(value, str) or value not in words:
+        refuse("period", "must be one of " + ", ".join(words))
+    return words[value]
