@@ -13,9 +13,6 @@ from footfall.query.reading import COMMON, About, Fields, refuse, text
 from footfall.query.steps import ANY_EVENT, Step, parse_step
 
 VARIANTS_MAX: Final = 20
-EFFECT: Final = 0.01
-"""The difference of rates that one looks for, where nothing else is said: one per cent point."""
-EFFECT_MIN, EFFECT_MAX = 0.0001, 0.5
 PART_MAX: Final = 1_000_000
 
 
@@ -53,13 +50,11 @@ class AskedExperiment(About, frozen=True, kw_only=True):
     """Empty: not said."""
     split: dict[str, float] = msgspec.field(default_factory=dict)
     """Variant -> the part of the visitors that should see it, on any scale; empty: any value, each the same part."""
-    effect: float = EFFECT
-    """As a part of 1."""
 
 
 def parse_experiment(body: Mapping[str, Any], definitions: Definitions) -> AskedExperiment:
     """The question in a request's body, of the site that has these *definitions*. Raises Invalid with every fault."""
-    fields = Fields(body, (*COMMON, "prop", "goal", "control", "split", "effect"))
+    fields = Fields(body, (*COMMON, "prop", "goal", "control", "split"))
     about = fields.about(definitions)
     no_split: dict[str, float] = {}
     asked = AskedExperiment(
@@ -67,7 +62,6 @@ def parse_experiment(body: Mapping[str, Any], definitions: Definitions) -> Asked
         goal=fields.required("goal", lambda value: parse_step(value, definitions, "goal"), ANY_EVENT),
         control=fields.read("control", text("control", PROP_VALUE_CHARS_MAX), ""),
         split=fields.read("split", _split, no_split),
-        effect=fields.read("effect", _effect, EFFECT),
         **about,
     )
     if asked.split and asked.control and asked.control not in asked.split:
@@ -88,9 +82,3 @@ def _split(value: object) -> dict[str, float]:
     if faults:
         raise Invalid(*faults)
     return {name: float(part) for name, part in value.items()}
-
-
-def _effect(value: object) -> float:
-    if type(value) not in {int, float} or not EFFECT_MIN <= float(str(value)) / 100 <= EFFECT_MAX:
-        refuse("effect", f"must be a number of per cent points from {100 * EFFECT_MIN:g} to {100 * EFFECT_MAX:g}")
-    return float(str(value)) / 100
