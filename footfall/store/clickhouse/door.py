@@ -77,7 +77,13 @@ WRITING = {
     "max_partitions_per_insert_block": 0,
 }
 # Reading keeps the default size of a block, which fits the processor's cache.
-READING = {"max_execution_time": QUERY_S_MAX, "max_result_rows": QUERY_ROWS_MAX}
+READING = {
+    "max_execution_time": QUERY_S_MAX,
+    "max_result_rows": QUERY_ROWS_MAX,
+    # A question by 500 goals, which is what a site may have, is half a megabyte long.
+    "max_query_size": 4 * 1024 * 1024,
+    "max_ast_elements": 500_000,
+}
 # Small blocks, for an event may be tens of kilobytes; one thread, for nobody waits at a screen.
 EXPORTING = READING | {"max_threads": 1}
 
