@@ -9,6 +9,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.handlers import HTTPRouteHandler
 
 from footfall.api.context import ApiContext
+from footfall.api.posting import BODY_BYTES_MAX, wants_csv
 from footfall.api.stats import zone_of
 from footfall.door import require, require_somewhere
 from footfall.errors import TooLarge
@@ -24,7 +25,6 @@ from footfall.registry.base import Scope
 from footfall.reports.query import answer
 from footfall.reports.table import as_csv
 
-BODY_BYTES_MAX: Final = 64 * 1024
 # Money is exact: a number in JSON that was never a float here.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -50,7 +50,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
         with REPORT_SECONDS.labels("query").time():
             week_start = await _week_start_of(context, asked.site_id)
             found = await answer(context.store, asked, zone, datetime.now(UTC), week_start)
-        if _wants_csv(request.headers.get("accept", "")):
+        if wants_csv(request.headers.get("accept", "")):
             return Response(as_csv(found).encode(), media_type="text/csv")
         return Response(_encode(found), media_type="application/json")
 
@@ -60,14 +60,6 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
 async def _week_start_of(context: ApiContext, site_id: str) -> WeekStart:
     site = context.sites.known(site_id) or await context.sites.find(site_id)
     return WeekStart.MONDAY if site is None else site.week_start
-
-
-def _wants_csv(accept: str) -> bool:
-    """Is text/csv named, and before JSON?"""
-    kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    if "text/csv" not in kinds:
-        return False
-    return "application/json" not in kinds or kinds.index("text/csv") < kinds.index("application/json")
 
 
 def _list(items: dict[str, Any], size_max: int, description: str, *, least: int = 0) -> dict[str, Any]:
@@ -82,7 +74,7 @@ _FILTER: Final[dict[str, Any]] = {
     "description": "[operator, dimension, values, {case_sensitive}], or a tree: [and, [...]], [not, [...]]. "
     "The dimension may be event:goal or segment, with names that the site has defined.",
 }
-_COMPARE: Final[dict[str, Any]] = {
+COMPARE: Final[dict[str, Any]] = {
     "anyOf": [
         {"enum": [Mode.PREVIOUS_PERIOD, Mode.YEAR_OVER_YEAR]},
         {
@@ -136,7 +128,7 @@ QUERY: Final[dict[str, Any]] = {
             METRICS_MAX + DIMENSIONS_MAX,
             "Of the metrics and dimensions asked for; default: time forwards, then the first metric from the top.",
         ),
-        "compare": _COMPARE,
+        "compare": COMPARE,
         "pagination": {
             "type": "object",
             "properties": {
@@ -149,7 +141,7 @@ QUERY: Final[dict[str, Any]] = {
             "properties": {
                 "total_rows": {"type": "boolean"},
                 "time_labels": {"type": "boolean"},
-                "comparisons": _COMPARE,
+                "comparisons": COMPARE,
             },
         },
     },

@@ -101,7 +101,7 @@ class _Request:
             "conditions": conditions,
             "zone": self._read("timezone", _zone, None),
             "order_by": self._read("order_by", lambda value: _order(value, metrics, dimensions), nothing),
-            "compare": self._catch(lambda: None if compare is None else _comparison(compare, compare_field), None),
+            "compare": self._catch(lambda: None if compare is None else parse_comparison(compare, compare_field), None),
         }
         for name in ("site_id", "metrics", "date_range"):
             if self._body.get(name) is None:
@@ -245,7 +245,8 @@ def _object(value: object, field: str, known: tuple[str, ...]) -> dict[str, Any]
     return value
 
 
-def _comparison(value: object, field: str) -> Comparison:
+def parse_comparison(value: object, field: str) -> Comparison:
+    """With what a range is compared. Raises Invalid naming *field* and what is below it."""
     found = {"mode": value} if isinstance(value, str) else _object(
         value, field, ("mode", "date_range", "match_day_of_week")
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """A question that is bound: to a store, a range, and dimensions that exist."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ from footfall.errors import Fault, Invalid
 from footfall.query.asked import TIME, Asked, AskedMetric, Share
 from footfall.query.buckets import keys, resolve_time
 from footfall.query.definitions import WeekStart
-from footfall.query.periods import Comparison, Days, Instants, Mode, Named, compared, resolve, span_of
+from footfall.query.periods import Comparison, Days, Instants, Mode, compared, span_of
 from footfall.query.query import (
     All,
     AnyDimension,
@@ -26,6 +26,7 @@ from footfall.query.query import (
     Range,
     Scope,
 )
+from footfall.reports.span import Clock, period_asked
 from footfall.store.base import Store
 
 Order: TypeAlias = tuple[tuple[AskedMetric | AnyDimension, Direction], ...]
@@ -105,10 +106,7 @@ def bucket_keys(dimension: AnyDimension, span: Range) -> Sequence[str | int]:
 
 async def bind(store: Store, asked: Asked, zone: ZoneInfo, now: datetime, week_start: WeekStart) -> Asking:
     """*asked* in *zone* at *now*. Raises Invalid for what can not be asked of this range, Unavailable."""
-    first_on = None
-    if asked.date_range == Named("all"):
-        first_on = await _first_day(store, asked.site_id, zone, now)
-    period = resolve(asked.date_range, zone, now, first_on, week_start)
+    period = await period_asked(store, asked.site_id, asked.date_range, Clock(zone, week_start, now))
     span = span_of(period, zone, "date_range", week_start)
     former = None
     if asked.compare is not None:
@@ -131,18 +129,3 @@ def _usual_order(asked: Asked, dimensions: Sequence[AnyDimension]) -> Order:
     times = [(each, Direction.ASC) for each in dimensions if each.scope is Scope.TIME]
     figures = [each for each in asked.metrics if not (isinstance(each, Metric) and each.is_money)]
     return (*times, *[(each, Direction.DESC) for each in figures[:1]])
-
-
-async def _first_day(store: Store, site_id: str, zone: ZoneInfo, now: datetime) -> date | None:
-    """The day of the site's first event: first its year, for all days of all years would be too many buckets."""
-    earliest = datetime(1970, 1, 3, tzinfo=UTC)
-
-    async def first(dimension: Dimension, start: datetime, end: datetime) -> date | None:
-        table = await store.rows(Query(site_id, Range(start, end, zone), (Metric.EVENTS,), (dimension,)))
-        return min((date.fromisoformat(str(row[0])) for row in table.rows), default=None)
-
-    year = await first(Dimension.YEAR, earliest, now + timedelta(days=1))
-    if year is None:
-        return None
-    start = max(datetime(year.year, 1, 1, tzinfo=UTC) - timedelta(days=1), earliest)
-    return await first(Dimension.DAY, start, start + timedelta(days=368))

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from footfall.query.definitions import WeekStart
-from footfall.query.periods import DateRange, Named, resolve, span_of
+from footfall.query.periods import DateRange, Days, Instants, Named, resolve, span_of
 from footfall.query.query import Dimension, Metric, Query, Range
 from footfall.store.base import Store
 
@@ -21,12 +21,17 @@ class Clock(msgspec.Struct, frozen=True):
 
 async def span_asked(store: Store, site_id: str, date_range: DateRange, clock: Clock) -> Range:
     """The range that is meant. Raises Invalid (field `date_range`), Unavailable."""
-    first_on = await first_day(store, site_id, clock) if date_range == Named("all") else None
-    period = resolve(date_range, clock.zone, clock.now, first_on, clock.week_start)
+    period = await period_asked(store, site_id, date_range, clock)
     return span_of(period, clock.zone, "date_range", clock.week_start)
 
 
-async def first_day(store: Store, site_id: str, clock: Clock) -> date | None:
+async def period_asked(store: Store, site_id: str, date_range: DateRange, clock: Clock) -> Days | Instants:
+    """The same as days on the site's clocks, or as instants. Raises Unavailable."""
+    first_on = await _first_day(store, site_id, clock) if date_range == Named("all") else None
+    return resolve(date_range, clock.zone, clock.now, first_on, clock.week_start)
+
+
+async def _first_day(store: Store, site_id: str, clock: Clock) -> date | None:
     """The day of the site's first event: first its year, for all days of all years would be too many buckets."""
     earliest = datetime(1970, 1, 3, tzinfo=UTC)
 
