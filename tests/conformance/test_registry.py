@@ -1,8 +1,6 @@
 """What every registry must prove: the port's promises, with the same functions for every adapter."""
 
 import asyncio
-import sqlite3
-import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,89 +9,35 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from footfall.errors import Conflict, Misconfigured, Unavailable
+from footfall.errors import Conflict, Unavailable
 from footfall.query.definitions import Definitions, Goal, SavedFunnel, Segment, WeekStart
-from footfall.registry import sqlite as sqlite_module
-from footfall.registry import sqlite_file, sqlite_salts
-from footfall.registry.base import SALT_BYTES, Key, Registry, Scope, Site, Turns
-from footfall.registry.sqlite import SqliteRegistry
+from footfall.registry.base import SALT_BYTES, Registry, Scope, Site, Turns
+from tests.conformance.registries import KINDS, TODAY, Shared, a_key, set_sites_max, shared_place
 
-NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-TODAY = NOON.date()
 HOUR = timedelta(hours=1)
 
 
-class Clock:
-    """A wall clock that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.at = NOON
-
-    def __call__(self) -> int:
-        return int(self.at.timestamp() * 1000)
-
-
-class Shared:
-    """One registry's place, which can be opened again and again, as by several processes."""
-
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self.path = path
-        self.clock = clock
-        self._opened: list[SqliteRegistry] = []
-
-    def open(self) -> Registry:
-        registry = SqliteRegistry(self.path, now=self.clock)
-        self._opened.append(registry)
-        return registry
-
-    async def pass_ms(self, ms: int) -> None:
-        """Let time go by, on the clock that judges turns."""
-        self.clock.at += timedelta(milliseconds=ms)
-
-    async def close(self) -> None:
-        for registry in self._opened:
-            await registry.close()
+@pytest.fixture(params=KINDS)
+async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shared]:
+    async with shared_place(request.param, tmp_path) as place:
+        yield place
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+async def registry(shared: Shared) -> Registry:
+    return await shared.open()
 
 
-@pytest.fixture(params=["sqlite"])
-async def shared(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Shared]:
-    place = Shared(tmp_path / "registry.sqlite", clock)
-    yield place
-    await place.close()
-
-
-@pytest.fixture
-def registry(shared: Shared) -> Registry:
-    return shared.open()
-
-
-def a_key(**changes: object) -> Key:
-    values: dict[str, object] = {
-        "id": "abc",
-        "name": "for the shop",
-        "scopes": (Scope.READ,),
-        "site_ids": ("shop",),
-        "created_at_ms": 1,
-        "secret_hash": b"\0\xff" * 16,
-    }
-    return Key(**{**values, **changes})  # type: ignore[arg-type]
-
-
-async def test_a_new_site_comes_into_being_once(registry: Registry, clock: Clock) -> None:
+async def test_a_new_site_comes_into_being_once(registry: Registry, shared: Shared) -> None:
     first = await registry.ensure_site("shop")
-    assert first == Site(id="shop", created_at_ms=clock())
-    clock.at += HOUR
+    assert first == Site(id="shop", created_at_ms=shared.clock())
+    shared.clock.at += HOUR
     assert await registry.ensure_site("shop") == first
     assert list(await registry.sites()) == [first]
 
 
 async def test_many_askers_at_once_make_one_site(shared: Shared) -> None:
-    one, two = shared.open(), shared.open()
+    one, two = await shared.open(), await shared.open()
     made = await asyncio.gather(*(each.ensure_site("shop") for _ in range(20) for each in (one, two)))
     assert len({site.created_at_ms for site in made if site is not None}) == 1
     assert [site.id for site in await two.sites()] == ["shop"]
@@ -122,7 +66,7 @@ async def test_sites_come_by_id(registry: Registry) -> None:
 
 
 async def test_beyond_the_limit_no_site_comes_by_itself(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "SITES_MAX", 2)
+    set_sites_max(monkeypatch, 2)
     await registry.ensure_site("one")
     await registry.ensure_site("two")
     assert await registry.ensure_site("three") is None
@@ -132,7 +76,7 @@ async def test_beyond_the_limit_no_site_comes_by_itself(registry: Registry, monk
 
 
 async def test_a_change_by_one_process_is_seen_by_another(shared: Shared) -> None:
-    one, two = shared.open(), shared.open()
+    one, two = await shared.open(), await shared.open()
     assert list(await two.sites()) == []
     assert list(await two.keys.all()) == []
     await one.ensure_site("shop")
@@ -159,7 +103,7 @@ async def test_a_deleted_key_is_gone_and_deleting_it_again_says_so(registry: Reg
 
 
 async def test_noting_its_use_does_not_bring_a_revoked_key_back(shared: Shared) -> None:
-    one, two = shared.open(), shared.open()
+    one, two = await shared.open(), await shared.open()
     await one.keys.save(a_key())
     await one.keys.note_use("abc", 99)
     assert [key.last_used_at_ms for key in await two.keys.all()] == [99]
@@ -179,7 +123,7 @@ DEFINED = Definitions(
 
 
 async def test_definitions_come_back_as_they_were_saved_with_the_next_version(shared: Shared) -> None:
-    one, two = shared.open(), shared.open()
+    one, two = await shared.open(), await shared.open()
     assert await one.definitions("shop") == Definitions()
     assert await one.save_definitions("shop", DEFINED, 0) == 1
     assert await two.definitions("shop") == msgspec.structs.replace(DEFINED, version=1)
@@ -189,7 +133,7 @@ async def test_definitions_come_back_as_they_were_saved_with_the_next_version(sh
 
 
 async def test_who_bases_a_change_on_an_old_version_changes_nothing(shared: Shared) -> None:
-    one, two = shared.open(), shared.open()
+    one, two = await shared.open(), await shared.open()
     for based_on in (1, 5):
         with pytest.raises(Conflict):
             await one.save_definitions("shop", DEFINED, based_on)
@@ -202,7 +146,7 @@ async def test_who_bases_a_change_on_an_old_version_changes_nothing(shared: Shar
 
 @pytest.mark.parametrize("based_on", [0, 1])
 async def test_of_many_changes_to_one_version_one_succeeds(shared: Shared, based_on: int) -> None:
-    one, two = shared.open(), shared.open()
+    one, two = await shared.open(), await shared.open()
     if based_on:
         await one.save_definitions("shop", DEFINED, 0)
     goals = [Definitions(goals=(Goal(name=str(number), event="e"),)) for number in range(20)]
@@ -217,7 +161,7 @@ async def test_of_many_changes_to_one_version_one_succeeds(shared: Shared, based
 
 
 async def test_a_turn_is_held_by_one_until_it_is_given_back(shared: Shared) -> None:
-    one, two = shared.open().turns, shared.open().turns
+    one, two = (await shared.open()).turns, (await shared.open()).turns
     before = time.monotonic()
     deadline = await one.take("tidy", "one", 3_600)
     assert deadline is not None
@@ -236,7 +180,7 @@ async def test_a_turn_is_held_by_one_until_it_is_given_back(shared: Shared) -> N
 
 
 async def test_a_turn_whose_lease_has_run_out_can_be_taken(shared: Shared) -> None:
-    one, two = shared.open().turns, shared.open().turns
+    one, two = (await shared.open()).turns, (await shared.open()).turns
     await one.take("tidy", "one", 0.2)
     await shared.pass_ms(150)
     await one.take("tidy", "one", 30)
@@ -250,7 +194,7 @@ async def test_a_turn_whose_lease_has_run_out_can_be_taken(shared: Shared) -> No
 
 
 async def test_two_holders_never_overlap(shared: Shared) -> None:
-    turns = [shared.open().turns for _ in range(4)]
+    turns = [(await shared.open()).turns for _ in range(4)]
     inside: list[str] = []
     order: list[str] = []
 
@@ -272,14 +216,14 @@ async def test_two_holders_never_overlap(shared: Shared) -> None:
 
 
 async def test_what_was_saved_is_there_after_reopening(shared: Shared) -> None:
-    first = shared.open()
+    first = await shared.open()
     await first.ensure_site("shop")
     await first.keys.save(a_key())
     await first.save_definitions("shop", DEFINED, 0)
     await first.turns.take("tidy", "one", 600)
     salt = await first.salt(TODAY)
     await first.close()
-    again = shared.open()
+    again = await shared.open()
     assert [site.id for site in await again.sites()] == ["shop"]
     assert list(await again.keys.all()) == [a_key()]
     assert await again.salt(TODAY) == salt
@@ -288,7 +232,7 @@ async def test_what_was_saved_is_there_after_reopening(shared: Shared) -> None:
 
 
 async def test_a_day_has_one_salt_whoever_asks(shared: Shared) -> None:
-    one, two = shared.open(), shared.open()
+    one, two = await shared.open(), await shared.open()
     salts = await asyncio.gather(*(each.salt(TODAY) for _ in range(10) for each in (one, two)))
     assert len(set(salts)) == 1
     assert len(salts[0]) == SALT_BYTES
@@ -296,147 +240,37 @@ async def test_a_day_has_one_salt_whoever_asks(shared: Shared) -> None:
 
 
 @pytest.mark.parametrize("days_ahead", [0, 1])
-async def test_a_live_salt_lasts_until_an_hour_after_its_day(shared: Shared, clock: Clock, days_ahead: int) -> None:
-    registry = shared.open()
+async def test_a_live_salt_lasts_until_an_hour_after_its_day(shared: Shared, days_ahead: int) -> None:
+    registry = await shared.open()
     day = TODAY + timedelta(days=days_ahead)
     end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
     salt = await registry.salt(day)
-    clock.at = end + HOUR - timedelta(seconds=1)
+    shared.clock.at = end + HOUR - timedelta(seconds=1)
     assert await registry.salt(day) == salt
-    clock.at = end + HOUR
+    shared.clock.at = end + HOUR
     assert await registry.salt(day) != salt
 
 
-async def test_the_salt_of_a_past_day_lasts_24_hours(registry: Registry, clock: Clock) -> None:
+async def test_the_salt_of_a_past_day_lasts_24_hours(registry: Registry, shared: Shared) -> None:
     day = TODAY - timedelta(days=400)
     salt = await registry.salt(day)
-    clock.at += timedelta(hours=24) - timedelta(seconds=1)
+    shared.clock.at += timedelta(hours=24) - timedelta(seconds=1)
     assert await registry.salt(day) == salt
-    clock.at += timedelta(seconds=1)
+    shared.clock.at += timedelta(seconds=1)
     assert await registry.salt(day) != salt
 
 
-def _bytes_of(path: Path) -> bytes:
-    return b"".join(part.read_bytes() for part in path.parent.iterdir())
+async def test_many_new_sites_at_once_stay_within_the_limit(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_sites_max(monkeypatch, 5)
+    one, two = await shared.open(), await shared.open()
+    made = await asyncio.gather(*((one, two)[place % 2].ensure_site(f"site-{place}") for place in range(12)))
+    assert sum(site is not None for site in made) == 5
+    assert {site.id for site in made if site is not None} == {site.id for site in await one.sites()}
 
 
-@pytest.mark.parametrize("days", [1, 300])
-async def test_a_destroyed_salt_is_in_no_file_any_more(shared: Shared, clock: Clock, days: int) -> None:
-    one, two = shared.open(), shared.open()
-    salts = [await one.salt(TODAY - timedelta(days=1 + i * 37 % days)) for i in range(days)]
-    assert all(salt in _bytes_of(shared.path) for salt in salts)
-    clock.at += timedelta(hours=24)
-    living = await two.salt(TODAY)
-    left = _bytes_of(shared.path)
-    assert not any(salt in left for salt in salts)
-    assert living in left
-
-
-async def test_due_salts_are_destroyed_without_anybody_asking(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_salts, "LOOK_EVERY_S", 0.01)
-    path = tmp_path / "registry.sqlite"
-    registry = SqliteRegistry(path, now=clock)
-    salt = await registry.salt(TODAY)
-    clock.at += timedelta(days=2)
-    async with asyncio.timeout(30):
-        while salt in _bytes_of(path):  # noqa: ASYNC110 - a file's bytes send no event
-            await asyncio.sleep(0.01)
-    await registry.close()
-
-
-async def test_opening_destroys_what_fell_due_while_nothing_ran(shared: Shared, clock: Clock) -> None:
-    first = shared.open()
-    salt = await first.salt(TODAY)
-    await first.close()
-    clock.at += timedelta(days=2)
-    shared.open()
-    assert salt not in _bytes_of(shared.path)
-
-
-async def test_a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(tmp_path: Path) -> None:
-    path = tmp_path / "registry.sqlite"
-    with sqlite3.connect(path) as db:
-        db.executescript(sqlite_file.MIGRATIONS[0])
-        db.execute("INSERT INTO sites VALUES ('shop', 5, 'Asia/Tehran', 1, '[\"https://a.example\"]', 7)")
-        db.execute("PRAGMA user_version = 1")
-    db.close()
-    registry = SqliteRegistry(path)
-    (site,) = await registry.sites()
-    assert site == Site("shop", 5, "Asia/Tehran", True, ("https://a.example",), 7, WeekStart.MONDAY)
-    assert await registry.save_definitions("shop", DEFINED, 0) == 1
-    await registry.close()
-
-
-async def test_a_newer_file_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "registry.sqlite"
-    await SqliteRegistry(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-    with pytest.raises(Misconfigured, match="newer Footfall"):
-        SqliteRegistry(path)
-
-
-async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
-    path = tmp_path / "registry.sqlite"
-    path.write_bytes(b"not a database" * 100)
-    with pytest.raises(Unavailable):
-        SqliteRegistry(path)
-
-
-async def test_a_long_write_elsewhere_is_unavailable_and_passes(tmp_path: Path) -> None:
-    path = tmp_path / "registry.sqlite"
-    registry = SqliteRegistry(path, busy_timeout_s=0.05)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Unavailable):
-        await registry.ensure_site("shop")
-    other.execute("ROLLBACK")
-    other.close()
-    assert await registry.ensure_site("shop") is not None
-    await registry.close()
-
-
-async def test_a_closed_registry_says_so(tmp_path: Path) -> None:
-    registry = SqliteRegistry(tmp_path / "registry.sqlite")
+async def test_a_closed_registry_says_so(registry: Registry) -> None:
     await registry.close()
     await registry.close()
-    with pytest.raises(Unavailable, match="closed"):
-        await registry.sites()
-
-
-MANY = """
-import asyncio, sys
-from datetime import date
-from pathlib import Path
-from footfall.registry.sqlite import SqliteRegistry
-
-async def main() -> None:
-    registry = SqliteRegistry(Path(sys.argv[1]))
-    for number in range(40):
-        await registry.ensure_site(f"site-{number}")
-        await registry.ensure_site(f"own-{sys.argv[2]}-{number}")
-    print((await registry.salt(date.fromisoformat(sys.argv[3]))).hex())
-    await registry.close()
-
-asyncio.run(main())
-"""
-
-
-async def test_several_processes_open_and_write_one_new_file_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "registry.sqlite"
-    day = (datetime.now(UTC).date() + timedelta(days=1)).isoformat()
-    children = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", MANY, str(path), str(number), day, stdout=asyncio.subprocess.PIPE
-        )
-        for number in range(4)
-    ]
-    outputs = [(await child.communicate())[0] for child in children]
-    assert [child.returncode for child in children] == [0, 0, 0, 0]
-    assert len(set(outputs)) == 1
-    registry = SqliteRegistry(path)
-    assert len(await registry.sites()) == 40 + 4 * 40
-    await registry.close()
+    for asked in (registry.sites(), registry.keys.all(), registry.salt(TODAY), registry.turns.take("a", "b", 1)):
+        with pytest.raises(Unavailable, match="closed"):
+            await asked
