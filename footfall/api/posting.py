@@ -145,7 +145,7 @@ def described(
         "properties": {**COMMON, **properties},
         "example": dict(example),
     }
-    schemas = {f"{title}.{name}": schema for name, schema in parts.items()} | {title: request}
+    schemas = {f"{title}.{name}": _as_encoded(schema) for name, schema in parts.items()} | {title: request}
     operation = {
         "tags": ["Reports"],
         "operationId": title[0].lower() + title[1:],
@@ -167,3 +167,14 @@ def described(
         "security": [{}, {"key": []}],
     }
     return schemas, {path: {"post": operation}}
+
+
+def _as_encoded(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+    """A schema of our models with money as the number that it is encoded as."""
+    if isinstance(schema, list):
+        return [_as_encoded(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("format") == "decimal":
+        return {"type": "number"}
+    return {name: _as_encoded(each) for name, each in schema.items()}
