@@ -8,6 +8,7 @@ import httpx
 
 from footfall.errors import InUse
 from footfall.queue.base import Queue
+from footfall.registry.base import Registry
 from footfall.settings import Settings, address
 from footfall.wire import open_store
 from footfall.worker import Worker
@@ -17,7 +18,9 @@ STUCK_S = 30.0
 POLL_S = 0.1
 
 
-async def store_waiting(settings: Settings, queue: Queue, site_id: str, import_id: str) -> int | None:
+async def store_waiting(
+    settings: Settings, queue: Queue, registry: Registry, site_id: str, import_id: str
+) -> int | None:
     """See to it that all that waits in *queue* now is stored; how many events of this import are in the store then.
 
     A worker runs here for as long as it takes, beside the others where the store is a server. Where another process
@@ -25,7 +28,7 @@ async def store_waiting(settings: Settings, queue: Queue, site_id: str, import_i
     how many there are.
     """
     try:
-        store = await open_store(settings)
+        store = await open_store(settings, registry)
     except InUse:
         return await _stored_by_another(settings, queue, site_id, import_id)
     try:

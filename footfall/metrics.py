@@ -49,6 +49,9 @@ WRITE_EVENTS = Histogram(
 )
 JOBS_RETRIED = Counter("footfall_jobs_retried", "Jobs given back for another attempt", registry=REGISTRY)
 JOBS_FAILED = Counter("footfall_jobs_failed", "Jobs set aside as failed", registry=REGISTRY)
+LOG_LINES_DROPPED = Counter(
+    "footfall_log_lines_dropped", "Log lines that could not be sent to CloudWatch", registry=REGISTRY
+)
 QUEUE_JOBS = Gauge("footfall_queue_jobs", "Jobs in the queue, by state", ["state"], registry=REGISTRY)
 QUEUE_EVENTS = Gauge("footfall_queue_events", "Events in the queue: unfinished or failed", ["state"], registry=REGISTRY)
 QUEUE_LAG_SECONDS = Gauge("footfall_queue_lag_seconds", "Age of the oldest unfinished job", registry=REGISTRY)

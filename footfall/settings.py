@@ -169,6 +169,12 @@ def _cluster(raw: str) -> str:
     return raw
 
 
+def _log_group(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._/#-]{1,512}", raw):
+        raise ValueError(raw)
+    return raw
+
+
 _BOOL = "true or false"
 _SIZE_MAX = 2**62
 
@@ -245,10 +251,14 @@ VARIABLES: dict[str, Variable] = {
         Path, "an .mmdb file", "a MaxMind database for country, region and city instead of the built-in countries"
     ),
     "STORE_MEMORY_BYTES": Variable(
-        _int(100_000_000, _SIZE_MAX), "100000000 or more", "memory the embedded engine may use, all queries together"
+        _int(100_000_000, _SIZE_MAX),
+        "100000000 or more",
+        "memory the embedded engine may use, all queries together; on ClickHouse: each query",
     ),
     "ENABLE_CLOUDWATCH": Variable(_bool, _BOOL, "logs also go to CloudWatch Logs"),
-    "CLOUDWATCH_LOG_GROUP": Variable(_text, "a name", "the log group"),
+    "CLOUDWATCH_LOG_GROUP": Variable(
+        _log_group, "1 to 512 of A-Z a-z 0-9 . _ / # -", "the log group; each process has a stream of its own in it"
+    ),
     "LOG_LEVEL": Variable(_log_level, "debug, info, warning or error", "how much is logged"),
     "LOG_FORMAT": Variable(_one_of(LogFormat), "console or json", "json for machines"),
 }

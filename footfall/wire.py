@@ -4,6 +4,7 @@ Refuses by name what can not work: one half of several on an embedded part.
 """
 
 import asyncio
+import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -193,6 +194,20 @@ async def _open_sqs(settings: Settings) -> Queue:
     )
 
 
+def open_log_handler(settings: Settings, half: Half) -> logging.Handler | None:
+    """Where the log lines of a process go besides the console; None: nowhere."""
+    if not settings.enable_cloudwatch:
+        return None
+    with _extra("aws", "ENABLE_CLOUDWATCH"):
+        from footfall.cloudwatch import CloudWatchHandler  # noqa: PLC0415 - only who asks for it needs its packages
+    return CloudWatchHandler.open(
+        settings.cloudwatch_log_group,
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url,
+        process=half.value,
+    )
+
+
 @contextmanager
 def _extra(name: str, variable: str) -> Iterator[None]:
     """Around imports that only the extra *name* brings: says how to get it where it is missing."""
@@ -206,12 +221,15 @@ def _extra(name: str, variable: str) -> Iterator[None]:
         ) from error
 
 
-async def open_store(settings: Settings) -> Store:
-    """The store these settings name. Raises InUse if another process holds the embedded one."""
+async def open_store(settings: Settings, registry: Registry) -> Store:
+    """The store these settings name; several writers take turns by the *registry*.
+
+    Raises InUse if another process holds the embedded one.
+    """
     if settings.clickhouse_url:
-        return await _open_clickhouse(settings, settings.clickhouse_url)
+        return await _open_clickhouse(settings, settings.clickhouse_url, registry)
     if settings.mongodb_uri:
-        return await _open_mongo_store(settings.mongodb_uri)
+        return await _open_mongo_store(settings, settings.mongodb_uri)
     path = _folder(settings) / STORE_FOLDER
     engine = await asyncio.to_thread(ChdbEngine, path, settings.store_memory_bytes)
     try:
@@ -221,16 +239,22 @@ async def open_store(settings: Settings) -> Store:
         raise
 
 
-async def _open_mongo_store(uri: str) -> Store:
+async def _open_mongo_store(settings: Settings, uri: str) -> Store:
     with _extra("mongo", "MONGODB_URI"):
         from footfall.store.mongo.store import MongoStore  # noqa: PLC0415 - only who asks for MongoDB needs its package
-    return await MongoStore.open(uri)
+    return await MongoStore.open(uri, memory_bytes=settings.store_memory_bytes)
 
 
-async def _open_clickhouse(settings: Settings, url: str) -> Store:
+async def _open_clickhouse(settings: Settings, url: str, registry: Registry) -> Store:
     with _extra("clickhouse", "CLICKHOUSE_URL"):
         from footfall.store.clickhouse.server import open_server_store  # noqa: PLC0415 - only who asks for a server
-    return await open_server_store(url, cluster=settings.clickhouse_cluster)
+    return await open_server_store(
+        url,
+        registry.turns,
+        memory_bytes=settings.store_memory_bytes,
+        fsync=settings.fsync,
+        cluster=settings.clickhouse_cluster,
+    )
 
 
 @asynccontextmanager
@@ -243,17 +267,17 @@ async def open_parts(
     time mends it.
     """
     async with AsyncExitStack() as stack:
+        wait = on_wait if settings.mongodb_uri else None
+        registry = await _waited_for("registry", partial(open_registry, settings), wait)
+        stack.push_async_callback(registry.close)
         wait = on_wait if _has_store_server(settings) else None
-        store = await _waited_for("store", partial(open_store, settings), wait)
+        store = await _waited_for("store", partial(open_store, settings, registry), wait)
         stack.push_async_callback(store.close)
         # The embedded store's folder is ours alone now, so no other worker can be at the embedded queue.
         is_sole_worker = half is Half.BOTH and not _has_store_server(settings)
         wait = on_wait if _has_queue_server(settings) else None
         queue = await _waited_for("queue", partial(open_queue, settings, is_sole_worker=is_sole_worker), wait)
         stack.push_async_callback(queue.close)
-        wait = on_wait if settings.mongodb_uri else None
-        registry = await _waited_for("registry", partial(open_registry, settings), wait)
-        stack.push_async_callback(registry.close)
         sites = Sites(registry, auto_create=settings.auto_create_sites)
         stack.push_async_callback(sites.close)
         door = Door(settings, registry)

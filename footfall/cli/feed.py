@@ -98,7 +98,7 @@ async def _import_log(sources: Sequence[Path | Literal["-"]], site_id: str, host
         admission = Admission(sites, Salts(registry), Places(here.geoip_database))
         summary = await import_logs(sources, site_id, admission, queue, hostname=hostname, console=err)
         with err.status("Storing ..."):
-            stored = await store_waiting(here, queue, site_id, summary.import_id)
+            stored = await store_waiting(here, queue, registry, site_id, summary.import_id)
     render(summary, out)
     if stored is None:
         out.print("They are in the queue, and will be stored by the worker that runs, or by the next one.")

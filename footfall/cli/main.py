@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.markup import escape
 from rich.table import Table
 
-from footfall import __version__, serve, wire
+from footfall import __version__, logs, serve, wire
 from footfall.cli import access, feed, queue
 from footfall.cli.terminal import err, loaded_settings, out, print_json, run, settings
 from footfall.errors import FootfallError, Misconfigured
@@ -49,7 +49,8 @@ def worker() -> None:
 def _start(half: wire.Half) -> None:
     here = settings()
     wire.check(here, half)
-    run(serve.run(here, half, announce=lambda line: out.print(line, highlight=False)))
+    with logs.also_to(wire.open_log_handler(here, half)):
+        run(serve.run(here, half, announce=lambda line: out.print(line, highlight=False)))
 
 
 @app.command
