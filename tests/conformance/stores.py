@@ -10,8 +10,10 @@ from footfall.event import Event, encode, new_id
 from footfall.store.base import Store
 from footfall.store.clickhouse.engine import ChdbEngine
 from footfall.store.clickhouse.store import ClickHouseStore
+from footfall.store.mongo.store import MongoStore
 from tests.clickhouse_server import ServerStore, clickhouse
 from tests.fakes_store import MemoryStore
+from tests.servers import mongo
 
 NOON = datetime(2024, 1, 15, 12, tzinfo=UTC)
 
@@ -55,9 +57,17 @@ async def open_clickhouse(path: Path) -> ServerStore:
     return await ServerStore.on(clickhouse().database(database), path / "registry.sqlite")
 
 
+async def open_mongodb(path: Path) -> MongoStore:
+    """The store on the MongoDB of these tests; a database for each path."""
+    return await MongoStore.open(mongo().uri(f"t_{blake2b(bytes(path), digest_size=8).hexdigest()}"))
+
+
 STORES: dict[str, Callable[[Path], Awaitable[Store]]] = {
     "memory": _memory,
     "chdb": open_chdb,
     "clickhouse": open_clickhouse,
+    "mongodb": open_mongodb,
 }
-DURABLE: dict[str, Callable[[Path], Awaitable[Store]]] = {"chdb": open_chdb, "clickhouse": open_clickhouse}
+DURABLE: dict[str, Callable[[Path], Awaitable[Store]]] = {
+    name: open_store for name, open_store in STORES.items() if name != "memory"
+}

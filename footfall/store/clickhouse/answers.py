@@ -1,4 +1,4 @@
-"""Questions -> answers, through whatever reads a table `events` by ClickHouse's SQL: a store's door, or a copy of it."""
+"""Questions -> answers, through whatever reads a table `events` in SQL: the door of a store, or a copy of events."""
 
 from typing import Protocol
 
