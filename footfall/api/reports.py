@@ -3,6 +3,6 @@
 from types import ModuleType
 from typing import Final
 
-from footfall.api import funnel, goals_report, journey, retention
+from footfall.api import attribution, experiment, funnel, goals_report, journey, retention
 
-REPORTS: Final[tuple[ModuleType, ...]] = (funnel, goals_report, journey, retention)
+REPORTS: Final[tuple[ModuleType, ...]] = (attribution, experiment, funnel, goals_report, journey, retention)

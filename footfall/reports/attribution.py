@@ -12,6 +12,7 @@ from footfall.query.attribution import AskedAttribution, Attribution, Model
 from footfall.query.query import Range
 from footfall.query.reading import said_time
 from footfall.reports.credit import OTHER, Path, Tally, Unit, credits_of, folded, tally
+from footfall.reports.lines import Cell, csv_of
 from footfall.reports.markov import Removal
 from footfall.reports.span import Clock, said_range, span_asked
 from footfall.store.base import Store
@@ -250,3 +251,18 @@ def _shown(paths: Sequence[Path], most: int, *, has_lost: bool) -> list[ShownPat
         if any(path.conversions for path in alike)
     ]
     return sorted(shown, key=lambda each: (-each.conversions, each.path))[:most]
+
+
+def attribution_csv(answer: AttributionAnswer) -> str:
+    """A line for each touchpoint, with the conversions and the revenue that each model gives to it."""
+    models = answer.query.models
+    columns = [answer.query.dimension, "touches", *(f"{model} {what}" for model in models for what in _CREDITED)]
+    rows: list[list[Cell]] = []
+    for each in answer.results.touchpoints:
+        given = [each.models[model] for model in models]
+        own = [cell for credit in given for cell in (f"{credit.conversions:f}", credit.revenue)]
+        rows.append([each.value, each.touches, *own])
+    return csv_of(columns, rows)
+
+
+_CREDITED = ("conversions", "revenue")

@@ -10,6 +10,7 @@ import msgspec
 
 from footfall.query.experiment import AskedExperiment, Experiment
 from footfall.query.query import Range
+from footfall.reports.lines import Cell, csv_of
 from footfall.reports.posterior import Counted, Interval, best, lift_interval, rate_interval
 from footfall.reports.samples import Spent, difference_of_means, mean_interval, mismatch
 from footfall.reports.sequential import difference_interval, p_value
@@ -294,3 +295,25 @@ def _warnings(seen: _Seen, division: Division) -> list[str]:
     if len(seen.variants) == 1:
         said.append("there is one variant only: nothing to compare it with")
     return said
+
+
+def experiment_csv(answer: ExperimentAnswer) -> str:
+    """A line for each variant, with its revenue per visitor in every currency."""
+    variants = answer.results.variants
+    currencies = list(dict.fromkeys(currency for each in variants for currency in each.revenue))
+    rows: list[list[Cell]] = []
+    for each in variants:
+        rate, lift, difference = each.conversion_rate, each.lift, each.difference
+        compared: list[Cell] = [None] * 4
+        if lift is not None and difference is not None:
+            compared = [lift.value, lift.low, lift.high, difference.p_value]
+        means = [each.revenue[currency].mean if currency in each.revenue else None for currency in currencies]
+        own: list[Cell] = [each.variant, each.visitors, each.converted, rate.value, rate.low, rate.high]
+        rows.append([*own, each.probability_best, *compared, *means])
+    return csv_of([*_COLUMNS, *(f"{currency} per visitor" for currency in currencies)], rows)
+
+
+_COLUMNS = (
+    *("variant", "visitors", "converted", "conversion_rate", "conversion_rate_low", "conversion_rate_high"),
+    *("probability_best", "lift", "lift_low", "lift_high", "p_value"),
+)
