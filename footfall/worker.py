@@ -4,8 +4,8 @@ An event is acked only after the store has said that it is there, so no crash lo
 written before is written again as redelivered, which the store answers by looking every id up, so none counts twice.
 
 A store that is down costs no attempts: what is held is tried again in place, nothing more is reserved before
-store.check() says that the store is up, and then one delivery alone goes first. Only when half of the lease has passed
-in vain are the deliveries given back, for one attempt.
+store.check() says that the store is up, and then one delivery alone goes first. Only when as much time as a lease lasts
+has passed in vain are the deliveries given back, for one attempt.
 
 While events are written their lease is made longer again and again, so a slow write is not begun by another worker as
 well. One whose queue can not be told stays correct: its deliveries come back with another attempt, and the store, which
@@ -43,6 +43,8 @@ PAUSE_MAX_S = 5.0
 STOP_S = 8.0
 """How long stop() lets the write under way finish, and then how long it gives the queue to take the rest back."""
 GIVE_BACK_S = 1.5
+LEASE_S = 30.0
+"""So long the events of a worker that died wait for another; who lives makes the lease longer."""
 EXTEND_AFTER = 1 / 3
 """After this part of the lease it is made longer: two calls may fail before it ends."""
 SLOW_WRITE_S = 1.0
@@ -72,7 +74,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 class Worker:
     """Moves events from *queue* to *store*: at most *concurrency* deliveries at once, leased for *lease_s* seconds."""
 
-    def __init__(self, queue: Queue, store: Store, *, concurrency: int, lease_s: float = 60) -> None:
+    def __init__(self, queue: Queue, store: Store, *, concurrency: int, lease_s: float = LEASE_S) -> None:
         self._queue = queue
         self._store = store
         self._concurrency = concurrency
@@ -182,12 +184,12 @@ class Worker:
         self._let_go(deliveries)
 
     async def _write(self, payloads: Sequence[bytes], *, redelivered: bool) -> Written:
-        """Write *payloads*; while the store is down, again and again, for half of the lease.
+        """Write *payloads*; while the store is down, again and again, for as long as a lease lasts.
 
         Raises Unstorable, and Unavailable when that time is over or the worker is to stop.
         """
         while True:
-            if self._patience_passed() > 0.5:
+            if self._patience_passed() > 1:
                 raise Unavailable("the store was not up in the time for which the events were leased")
             try:
                 return await self._write_once(Batch(payloads, redelivered))
@@ -195,7 +197,7 @@ class Worker:
                 self._failing(error)
                 redelivered = True  # a part of it may be there
                 await self._pause()
-                while not await self._is_store_up() and self._patience_passed() <= 0.5 and not self._stopping.is_set():
+                while not await self._is_store_up() and self._patience_passed() <= 1 and not self._stopping.is_set():
                     await self._pause()
                 if self._stopping.is_set():
                     raise
@@ -221,7 +223,7 @@ class Worker:
     async def _isolate(self, deliveries: Sequence[Delivery]) -> None:
         """Find by halves what the store can not take, write all else, and bury only the poison.
 
-        It ends when half of the lease has passed; deliveries that are not decided by then are tried again later.
+        It ends when as much time as a lease lasts has passed; deliveries not decided by then are tried again later.
         """
         places = [(delivery.token, index) for delivery in deliveries for index in range(len(delivery.payloads))]
         poison: dict[str, list[int]] = {}
@@ -230,7 +232,7 @@ class Worker:
         parts = [places]
         while parts:
             part = parts.pop()
-            if self._since(self._reserved_at) > 0.5:
+            if self._since(self._reserved_at) > 1:
                 undecided.update(token for token, _ in part)
                 continue
             try:

@@ -11,6 +11,7 @@ import pytest
 from footfall.errors import Unavailable, Unstorable
 from footfall.event import Event, encode, key_of, new_id
 from footfall.metrics import REGISTRY
+from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
 from footfall.query.sequence import Sequence as SequenceQuestion
 from footfall.queue.base import Delivery, Lane, Queue
@@ -76,6 +77,9 @@ class ListStore:
         raise Unavailable("this store answers no questions")
 
     async def sequences(self, question: SequenceQuestion) -> Table:
+        raise Unavailable("this store answers no questions")
+
+    async def page(self, query: EventsQuery) -> Page:
         raise Unavailable("this store answers no questions")
 
     async def ledger(self, site_id: str | None = None, import_id: str | None = None) -> Ledger:
