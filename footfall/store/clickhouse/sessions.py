@@ -15,6 +15,13 @@ IS_PAGEVIEW = f"name = '{PAGEVIEW}'"
 IS_ENGAGEMENT = f"(name = '{ENGAGEMENT}' AND NOT interactive)"
 IS_COUNTED = f"NOT {IS_ENGAGEMENT}"
 _IS_OTHER = f"name != '{PAGEVIEW}' AND interactive"
+_IN_ORDER = f"bitOr(bitShiftLeft(toUInt256({AT_MS}), 128), toUInt256(reinterpretAsUInt128(reverse(id))))"
+"""Time and id as one number, for the engine takes three times as long to compare the two as a tuple."""
+# No two events further apart than a gap, and no report of engagement before anything else.
+_HAS_ONE_SESSION = (
+    f"max(occurred_at) - min(occurred_at) <= {SESSION_GAP_MS} / 1000 AND (countIf({IS_ENGAGEMENT}) = 0 OR "
+    f"countIf({IS_COUNTED}) > 0 AND minIf(occurred_at, {IS_ENGAGEMENT}) > minIf(occurred_at, {IS_COUNTED}))"
+)
 FLAGS_MAX = 16
 """So many yes-or-no facts go into one number with the time, of which 43 bits are in use."""
 
@@ -30,7 +37,7 @@ class Sessions:
         self._is_packed = is_packed
         self._flags: list[str] = []
         self._columns: list[str] = []
-        self._selected: dict[str, str] = {}
+        self._selected: dict[str, tuple[str, str]] = {}
         self._needs_id = False
         self._has_next = False
         self._pageview = self._flag(IS_PAGEVIEW)
@@ -38,8 +45,8 @@ class Sessions:
         self._counted = self._flag(IS_COUNTED)
         self.is_counted = self.of("e", self._counted)
         other = self._flag(_IS_OTHER)
-        self._select(f"arrayCount(x -> {self.of('x', self._pageview)}, session)", "pageviews")
-        self._select(f"arrayCount(x -> {self.of('x', other)}, session)", "others")
+        self._count(IS_PAGEVIEW, self._pageview, name="pageviews")
+        self._count(_IS_OTHER, other, name="others")
 
     def of(self, event: str, carried: tuple[str, int]) -> str:
         """What is *carried* of the event that is called *event*."""
@@ -67,10 +74,16 @@ class Sessions:
         """*sql*, a value of an event in the table, as a value of the event `e`."""
         return self.of("e", self._column(sql))
 
-    def _select(self, sql: str, name: str = "") -> str:
+    def _select(self, sql: str, aggregated: str, name: str = "") -> str:
+        """The column of *sql*, which is of `session`; *aggregated*: the same of the rows of a visitor's one session."""
         if sql not in self._selected:
-            self._selected[sql] = name or f"s{len(self._selected)}"
-        return self._selected[sql]
+            self._selected[sql] = (name or f"s{len(self._selected)}", aggregated)
+        return self._selected[sql][0]
+
+    def _count(self, condition: str, *flags: tuple[str, int], name: str = "") -> str:
+        """The column with how many events of the session have all *flags*, which say *condition*."""
+        met = " AND ".join(self.of("x", flag) for flag in flags)
+        return self._select(f"arrayCount(x -> {met}, session)", f"countIf({condition})", name)
 
     def attribute(self, dimension: Dimension) -> str:
         """A dimension of the session, as a column of the subquery."""
@@ -78,10 +91,12 @@ class Sessions:
         field, taken = FIELDS[dimension]
         column = self._column(f"toString({field})")
         if taken is Taken.FIRST:
-            return self._select(self.of("session[1]", column))
-        find = "arrayFirst" if taken is Taken.ENTRY else "arrayLast"
+            return self._select(
+                self.of("session[1]", column), f"toString(argMinIf({field}, {_IN_ORDER}, {IS_COUNTED}))"
+            )
+        find, found = ("arrayFirst", "argMinIf") if taken is Taken.ENTRY else ("arrayLast", "argMaxIf")
         chosen = f"{find}(x -> {self.of('x', self._pageview)}, session)"
-        return self._select(self.of(f"{chosen}", column))
+        return self._select(self.of(chosen, column), f"toString({found}({field}, {_IN_ORDER}, {IS_PAGEVIEW}))")
 
     def meets(self, event_condition: Filter) -> tuple[str, str]:
         """Of a condition on events alone: whether `e` meets it, and the column with how many of the session do."""
@@ -90,16 +105,16 @@ class Sessions:
     def flagged(self, sql: str) -> tuple[str, str]:
         """Of *sql*, a yes or no of an event in the table: that of `e`, and the column with how many of the session."""
         flag = self._flag(sql)
-        return self.of("e", flag), self._select(f"arrayCount(x -> {self.of('x', flag)}, session)")
+        return self.of("e", flag), self._count(sql, flag)
 
     def counted(self) -> str:
         """The column with how many events of the session are no reports of engagement."""
-        return self._select(f"arrayCount(x -> {self.of('x', self._counted)}, session)")
+        return self._count(IS_COUNTED, self._counted)
 
     def counted_that_meet(self, event_condition: Filter) -> str:
         """The column with how many of those meet the condition."""
-        flag = self._flag(event_sql(event_condition, self._values))
-        return self._select(f"arrayCount(x -> {self.of('x', self._counted)} AND {self.of('x', flag)}, session)")
+        met = event_sql(event_condition, self._values)
+        return self._count(f"{IS_COUNTED} AND {met}", self._counted, self._flag(met))
 
     def next_view_ms(self) -> str:
         """How long after `e` its session's next pageview came; negative where none did. Only of rows of events."""
@@ -108,8 +123,8 @@ class Sessions:
 
     def pageviews_that_meet(self, event_condition: Filter) -> str:
         """The column with how many pageviews of the session meet the condition."""
-        flag = self._flag(event_sql(event_condition, self._values))
-        return self._select(f"arrayCount(x -> {self.of('x', self._pageview)} AND {self.of('x', flag)}, session)")
+        met = event_sql(event_condition, self._values)
+        return self._count(f"{IS_PAGEVIEW} AND {met}", self._pageview, self._flag(met))
 
     def has_done(self, part: HasDone) -> str:
         """Whether the session has an event that meets it."""
@@ -131,15 +146,35 @@ class Sessions:
     def sql(self, *, with_events: bool) -> str:
         """The subquery: visitor_id, started_ms, duration_ms, pageviews, others, what else was asked for, and
         `session`, an array of events, or one row for each event `e`."""
+        if with_events or self._is_packed:
+            return self._cut(self._where, with_events=with_events)
+        # Most visitors have one session: then nothing has to be sorted and cut, which is four times as quick.
+        several = (
+            f"SELECT visitor_id FROM events WHERE {self._where} GROUP BY visitor_id HAVING NOT ({_HAS_ONE_SESSION})"
+        )
+        cut = self._cut(f"{self._where} AND visitor_id IN ({several})", with_events=False)
+        return f"{self._aggregated()} UNION ALL {cut}"
+
+    def _aggregated(self) -> str:
+        """Sessions of visitors who have one."""
+        first, last = (f"toUnixTimestamp64Milli({end}(occurred_at))" for end in ("min", "max"))
+        selected = "".join(f", {sql} AS {name}" for name, sql in self._selected.values())
+        return (
+            f"SELECT visitor_id, {first} AS started_ms, {last} - {first} AS duration_ms{selected} FROM events "
+            f"WHERE {self._where} GROUP BY visitor_id HAVING {_HAS_ONE_SESSION}"
+        )
+
+    def _cut(self, where: str, *, with_events: bool) -> str:
+        """Sessions of any visitors: their events in order, cut where the gap is too long."""
         times = f"arrayMap(x -> {self.at_ms('x')}, events)"
         split = f"arraySplit((x, gap) -> gap > {SESSION_GAP_MS}, events, arrayDifference({times}))"
         is_counted = f"x -> {self.of('x', self._counted)}"
         sessions = (
             f"SELECT visitor_id, arraySlice(run, arrayFirstIndex({is_counted}, run)) AS session "
-            f"FROM ({self._by_visitor()}) ARRAY JOIN {split} AS run WHERE arrayExists({is_counted}, run)"
+            f"FROM ({self._by_visitor(where)}) ARRAY JOIN {split} AS run WHERE arrayExists({is_counted}, run)"
         )
         first, last = self.at_ms("session[1]"), self.at_ms("session[-1]")
-        selected = "".join(f", {sql} AS {name}" for sql, name in self._selected.items())
+        selected = "".join(f", {sql} AS {name}" for sql, (name, _) in self._selected.items())
         events, nexts, each = (", session", "", "session AS e") if with_events else ("", "", "")
         if self._has_next:
             nexts, each = f", {self._next_views()} AS nexts", f"{each}, nexts AS next_view"
@@ -152,7 +187,7 @@ class Sessions:
         names = "session, nexts" if nexts else "session"
         return f"SELECT * EXCEPT ({names}), e{', next_view' if nexts else ''} FROM ({rows}) ARRAY JOIN {each}"
 
-    def _by_visitor(self) -> str:
+    def _by_visitor(self, where: str) -> str:
         """Every visitor's events in order."""
         if self._is_packed:
             bits = [f"bitShiftLeft(toUInt64({sql}), {place})" for place, sql in enumerate(self._flags)]
@@ -162,8 +197,7 @@ class Sessions:
             flags = ", ".join(f"toUInt8({sql})" for sql in self._flags)
             event = f"tuple({AT_MS}, {identity}, tuple({flags}), tuple({', '.join(self._columns) or '0'}))"
         return (
-            f"SELECT visitor_id, arraySort(groupArray({event})) AS events FROM events "
-            f"WHERE {self._where} GROUP BY visitor_id"
+            f"SELECT visitor_id, arraySort(groupArray({event})) AS events FROM events WHERE {where} GROUP BY visitor_id"
         )
 
     def _next_views(self) -> str:
