@@ -189,6 +189,10 @@ class Door:
             and (origin is None or _is_same_origin(origin, host))
         )
 
+    async def key_named(self, key_id: str) -> Key | None:
+        """The key of that id, as fresh as every other; who says an id has proved nothing yet. Raises Unavailable."""
+        return await self._stored(key_id)
+
     async def close(self) -> None:
         """Wait for what is under way."""
         tasks = {*self._noting, *([self._refreshing] if self._refreshing else [])}

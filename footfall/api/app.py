@@ -3,7 +3,7 @@
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from footfall.api import description, export, health, ledger, pages, prometheus, query, sites, stats
+from footfall.api import description, export, health, ledger, live, pages, prometheus, query, sites, stats
 from footfall.api.context import ApiContext
 from footfall.api.edge import ASGIApp, Edge
 from footfall.api.failures import HANDLERS
@@ -16,7 +16,7 @@ def build_api(context: ApiContext) -> ASGIApp:
     """The application, to be put behind the collector, which answers the ingestion routes itself."""
 
     def described() -> list[HTTPRouteHandler]:
-        rooms = (stats, sites, ledger, health, prometheus)
+        rooms = (stats, sites, live, ledger, health, prometheus)
         return [handler for room in rooms for handler in room.routes(context)]
 
     app = Litestar(

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from footfall import __version__
-from footfall.api import export, ingestion, ledger, query, sites, stats
+from footfall.api import export, ingestion, ledger, live, query, sites, stats
 from footfall.api.pages import Page, answer, page
 from footfall.api.parameters import described
 from footfall.api.reports import REPORTS
@@ -19,6 +19,8 @@ PARAMETERS: Final = {
     "/api/stats": stats.PARAMETERS,
     "/api/sites": sites.PARAMETERS,
     "/api/ledger": ledger.PARAMETERS,
+    "/api/live": live.PARAMETERS,
+    "/api/live/ticket": live.TICKET_PARAMETERS,
 }
 OPEN_TO_ALL: Final = {"/api/health", "/api/health/live", "/api/health/ready"}
 
@@ -94,7 +96,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in [item for asked in (query, *REPORTS) for item in asked.PATHS.items()]:
         operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_QUERY)}}
         paths[path] = {"post": operation}
-    for path, item in export.PATHS.items():
+    for path, item in (export.PATHS | live.PATHS).items():
         operation = {**item["get"], "responses": {**item["get"]["responses"], **_errors(_ERRORS_LONG)}}
         paths[path] = {"get": operation}
     document["paths"] = dict(sorted(paths.items()))

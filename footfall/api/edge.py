@@ -13,6 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API: Final = "/api/"
+STREAM: Final = "/api/live/stream"
 IS_HEAD: Final = "footfall.is_head"
 """In the scope of a request that asks for the head alone: an answer that is long to make need not be made."""
 _ALWAYS: Final = (
@@ -75,7 +76,10 @@ class _Answer:
         self._send = send
         self._method: str = scope["method"]
         self._path: str = scope["path"]
-        self._has_key = any(name == b"authorization" for name, _ in scope["headers"])
+        # A ticket is made with a key, and a wrong one is refused like a wrong key.
+        self._has_key = any(name == b"authorization" for name, _ in scope["headers"]) or (
+            scope["path"] == STREAM and b"ticket=" in scope["query_string"]
+        )
         self._started_s = time.perf_counter()
 
     async def send(self, message: Message) -> None:

@@ -5,6 +5,7 @@ ASGI's own way knows neither readers that stop reading nor a server that stops, 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -39,11 +40,11 @@ def outflow(
     lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        flow = _Outflow(scope, send)
+        flow = _Outflow(scope, receive, send)
         try:
             await flow.start(lines)
             if not scope.get(IS_HEAD):
-                await flow.run(pour, receive, is_endless=is_endless)
+                await flow.run(pour, is_endless=is_endless)
             await flow.end()
         finally:
             done()
@@ -54,7 +55,8 @@ def outflow(
 class _Outflow:
     """One such answer under way."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
         self._send = send
         self._line = line_of(scope)
         self._path = str(scope["path"])[:200]
@@ -64,10 +66,10 @@ class _Outflow:
         """Send the head."""
         await self._send({"type": "http.response.start", "status": 200, "headers": list(headers)})
 
-    async def run(self, pour: Callable[[Write], Awaitable[None]], receive: Receive, *, is_endless: bool) -> None:
+    async def run(self, pour: Callable[[Write], Awaitable[None]], *, is_endless: bool) -> None:
         """Return when all is poured, when nobody reads on, or when the server stops."""
         pouring = asyncio.ensure_future(pour(self._write))
-        leaving = asyncio.create_task(_until_gone(receive))
+        leaving = asyncio.create_task(self._until_gone())
         stopping = asyncio.create_task(self._line.ending.wait())
         tasks = {pouring, leaving, stopping}
         try:
@@ -80,14 +82,14 @@ class _Outflow:
             if leaving.done() and not leaving.cancelled():
                 self._is_over = True
             elif not is_endless:
-                self._cut("the server stops")
+                await self._cut("the server stops")
             return
         error = pouring.exception()
         if isinstance(error, FootfallError | TimeoutError):
-            self._cut(str(error) or f"nothing was read for {SLOW_S:.0f} s")
+            await self._cut(str(error) or f"nothing was read for {SLOW_S:.0f} s")
         elif error is not None:
             # A bug, and half of the answer is out already: the log says it, the other side sees it break off.
-            self._cut("a bug", error)
+            await self._cut("a bug", error)
 
     async def end(self) -> None:
         """Send the end, unless it is over."""
@@ -97,22 +99,25 @@ class _Outflow:
             async with asyncio.timeout(LAST_WORD_S):
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            self._cut("the end was not read")
+            await self._cut("the end was not read")
 
     async def _write(self, part: bytes) -> None:
         message: Message = {"type": "http.response.body", "body": part, "more_body": True}
         async with asyncio.timeout(SLOW_S):
             await self._send(message)
 
-    def _cut(self, reason: str, bug: BaseException | None = None) -> None:
+    async def _cut(self, reason: str, bug: BaseException | None = None) -> None:
         self._is_over = True
         if bug is None:
             log.info("an answer was cut off", path=self._path, reason=reason)
         else:
             log.error("an answer broke off for a reason of ours", path=self._path, exc_info=bug)
         self._line.cut()
+        # Who returns before the server has taken note of it is told off for an answer without an end.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD_S):
+                await self._until_gone()
 
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
