@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from footfall.errors import Unavailable
 from footfall.metrics import JOBS_FAILED
@@ -44,6 +45,8 @@ VISIBILITY_MAX_S = 43_200
 LEASE_RAN_OUT = "the lease ran out on the last attempt: the worker died, or its write took longer than the lease"
 NOT_OURS = "this is no job of Footfall: somebody else sends to this queue"
 
+log = structlog.stdlib.get_logger(__name__)
+
 
 def wall_ms() -> int:
     """Milliseconds since 1970-01-01 UTC, by the wall clock."""
@@ -65,6 +68,7 @@ class SqsQueue:
         attempts: int,
         backoff_ms: int,
         now_ms: Callable[[], int],
+        poll_s: int,
     ) -> None:
         self.client = client
         self.failed_url = failed_url
@@ -73,6 +77,7 @@ class SqsQueue:
         self._attempts = attempts
         self._backoff_ms = backoff_ms
         self.now_ms = now_ms
+        self._poll_s = poll_s
         self.advice: Sequence[str] = ()
         self._polls: dict[Lane, asyncio.Task[list[Message]]] = {}
         self._found: list[Message] = []
@@ -98,6 +103,7 @@ class SqsQueue:
         attempts: int,
         backoff_ms: int,
         now_ms: Callable[[], int] = wall_ms,
+        poll_s: int = POLL_S,
     ) -> "SqsQueue":
         """The queue at *url*, or the one called *name*; the two beside it are called after it, and made where missing.
 
@@ -113,7 +119,9 @@ class SqsQueue:
         except BaseException:
             await client.close()
             raise
-        queue = cls(client, urls, failed_url, ledger, attempts=attempts, backoff_ms=backoff_ms, now_ms=now_ms)
+        queue = cls(
+            client, urls, failed_url, ledger, attempts=attempts, backoff_ms=backoff_ms, now_ms=now_ms, poll_s=poll_s
+        )
         queue.advice = tuple(sentence for sentence in advice if sentence)
         return queue
 
@@ -152,7 +160,7 @@ class SqsQueue:
             return
         for lane in Lane:
             if lane not in self._polls:
-                self._polls[lane] = asyncio.create_task(self._receive(lane, BATCH_ENTRIES_MAX, POLL_S, HOLD_S))
+                self._polls[lane] = asyncio.create_task(self._receive(lane, BATCH_ENTRIES_MAX, self._poll_s, HOLD_S))
         await asyncio.wait(self._polls.values(), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         self._gather_polls()
 
@@ -324,6 +332,17 @@ class SqsQueue:
     async def _delete(self, lane: Lane, receipt: str) -> None:
         await self.client.batch("delete_message_batch", self._urls[lane], [{"Id": "0", "ReceiptHandle": receipt}])
 
+    async def _show(self, found: Sequence[Message]) -> None:
+        """Let anybody receive these."""
+        for lane in Lane:
+            of_lane = [one for one in found if one.lane is lane]
+            for start in range(0, len(of_lane), BATCH_ENTRIES_MAX):
+                entries = [
+                    {"Id": str(number), "ReceiptHandle": one.receipt, "VisibilityTimeout": 0}
+                    for number, one in enumerate(of_lane[start : start + BATCH_ENTRIES_MAX])
+                ]
+                await self.client.batch("change_message_visibility_batch", self._urls[lane], entries)
+
     # --- how much ---
 
     async def depth(self) -> Depth:
@@ -364,10 +383,19 @@ class SqsQueue:
         await self.client.batch("send_message_batch", self._urls[job.lane], [one])
 
     async def close(self) -> None:
-        """Queue.close. What a long poll has just brought comes back after its visibility. Again: no effect."""
-        for poll in self._polls.values():
-            poll.cancel()
-        await asyncio.gather(*self._polls.values(), return_exceptions=True)
+        """Queue.close. What the last long polls bring is shown to the others at once. Again: no effect."""
+        polls = tuple(self._polls.values())
         self._polls.clear()
+        if polls:
+            await asyncio.wait(polls, timeout=self._poll_s + 1)
+        for poll in polls:
+            poll.cancel()
+        results = await asyncio.gather(*polls, return_exceptions=True)
+        found = self._found + [one for brought in results if isinstance(brought, list) for one in brought]
+        self._found = []
+        try:
+            await self._show(found)
+        except Unavailable as error:
+            log.warning("jobs come back after their visibility, in a minute", jobs=len(found), error=str(error))
         await self.client.close()
         self.ledger.close()

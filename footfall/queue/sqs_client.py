@@ -22,8 +22,9 @@ from footfall.errors import Misconfigured, Unavailable
 BATCH_ENTRIES_MAX = 10
 BATCH_BYTES_MAX = 256 * 1024
 """Of one call, all messages with their attributes; it is the limit of one message as well."""
-POLL_S = 20
-"""The longest that SQS lets one receive wait."""
+POLL_S = 5
+"""How long one receive waits. SQS would let it be 20; but a receive that is cut off may take messages with it, which
+then nobody sees before their visibility ends, so close() waits for the end of the last one."""
 CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = POLL_S + 10
 SENDS_MAX = 4

@@ -189,6 +189,7 @@ class SqsHarness:
             attempts=attempts,
             backoff_ms=backoff_ms,
             now_ms=lambda: round(self.server.now_ms),
+            poll_s=1,
         )
         self.queues.append(queue)
         return queue

@@ -114,6 +114,7 @@ async def opened(harness: SqsHarness, folder: Path, **changes: Any) -> SqsQueue:
         "ledger_path": folder / "ledger.sqlite",
         "attempts": 5,
         "backoff_ms": 1_000,
+        "poll_s": 1,
     }
     queue = await SqsQueue.open(harness.name, **(options | changes))
     harness.queues.append(queue)
@@ -200,6 +201,15 @@ async def test_what_a_long_poll_brought_is_leased_from_the_reserve_on(harness: S
     assert await queue.reserve(10, LEASE_S) == []
     await queue.ack([delivery])
     assert (await queue.depth()).unfinished_events == 0
+
+
+async def test_what_the_last_long_poll_brings_is_there_for_others_at_once(harness: SqsHarness, queue: SqsQueue) -> None:
+    await queue.wait(0)  # the poll goes on
+    other = await harness.open()
+    await other.put([b"1"])
+    await queue.close()
+    (delivery,) = await other.reserve(10, LEASE_S)
+    assert delivery.payloads == (b"1",)
 
 
 async def test_a_message_that_is_not_ours_is_set_aside(harness: SqsHarness, queue: SqsQueue) -> None:
