@@ -3,7 +3,7 @@
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from footfall.api import description, export, health, ledger, live, pages, prometheus, query, sites, stats
+from footfall.api import definitions, description, export, health, ledger, live, pages, prometheus, query, sites, stats
 from footfall.api.context import ApiContext
 from footfall.api.edge import ASGIApp, Edge
 from footfall.api.failures import HANDLERS
@@ -25,6 +25,7 @@ def build_api(context: ApiContext) -> ASGIApp:
             *query.routes(context),
             *(handler for report in REPORTS for handler in report.routes(context)),
             *export.routes(context),
+            *definitions.routes(context),
             *pages.routes(),
             *description.routes(described),
         ],

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from footfall import __version__
-from footfall.api import export, ingestion, ledger, live, query, sites, stats
+from footfall.api import definitions_description, export, ingestion, ledger, live, query, sites, stats
 from footfall.api.pages import Page, answer, page
 from footfall.api.parameters import described
 from footfall.api.reports import REPORTS
@@ -31,6 +31,10 @@ _DOWN: Final = "A backend is down, full or too slow; send the same again after R
 _ERRORS_READING: Final = {"400": _INVALID, "401": _NOBODY, "403": _FORBIDDEN, "503": _DOWN}
 _ERRORS_QUERY: Final = _ERRORS_READING | {"413": "The body is over the limit."}
 _ERRORS_LONG: Final = _ERRORS_READING | {"429": "Too many of these are under way; come back after Retry-After seconds."}
+_ERRORS_DEFINING: Final = _ERRORS_QUERY | {
+    "404": "There is nothing of that name.",
+    "409": "Somebody else changed it at the same time, again and again; send the same again.",
+}
 _ERRORS_EVENTS: Final = {
     "400": _INVALID,
     "401": _NOBODY,
@@ -96,6 +100,12 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in [item for asked in (query, *REPORTS) for item in asked.PATHS.items()]:
         operation = {**item["post"], "responses": {**item["post"]["responses"], **_errors(_ERRORS_QUERY)}}
         paths[path] = {"post": operation}
+    schemas.update(definitions_description.SCHEMAS)
+    for path, item in definitions_description.PATHS.items():
+        paths[path] = {
+            verb: {**operation, "responses": {**operation["responses"], **_errors(_ERRORS_DEFINING)}}
+            for verb, operation in item.items()
+        }
     for path, item in (export.PATHS | live.PATHS).items():
         operation = {**item["get"], "responses": {**item["get"]["responses"], **_errors(_ERRORS_LONG)}}
         paths[path] = {"get": operation}

@@ -38,7 +38,7 @@ _CORS: Final = (
     (b"access-control-expose-headers", b"retry-after, www-authenticate"),
 )
 _PREFLIGHT: Final = (
-    (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"authorization, content-type"),
     (b"access-control-max-age", b"86400"),
 )
