@@ -38,7 +38,7 @@ class ClickHouseHttp:
             sys.executable,
             "-m",
             "tests.clickhouse_http",
-            self.folder / "data",
+            str(self.folder / "data"),
             str(self.port),
             USER,
             PASSWORD,

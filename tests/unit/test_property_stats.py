@@ -17,8 +17,7 @@ from footfall.event import Event, encode, key_of, new_id
 from footfall.query.query import Dimension, Metric, Query, Range
 from footfall.reports.stats import daily_stats
 from footfall.store.base import Batch, Ledger, Store
-from tests.conformance.stores import open_chdb
-from tests.fakes_store import MemoryStore
+from tests.conformance.stores import STORES
 
 T = TypeVar("T")
 ALL = (Metric.PAGEVIEWS, Metric.VISITORS, Metric.EVENTS)
@@ -48,6 +47,10 @@ CHANGES = [
 _sites = count()
 
 
+async def _opened(name: str, folder: Path) -> Store:
+    return await STORES[name](folder)
+
+
 class Runner(NamedTuple):
     """A store, and the loop that it lives on."""
 
@@ -58,11 +61,11 @@ class Runner(NamedTuple):
         return self.loop.run(work)
 
 
-@pytest.fixture(params=["memory", "chdb"], scope="module")
+@pytest.fixture(params=STORES, scope="module")
 def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     folder: Path = tmp_path_factory.mktemp("store")
     with asyncio.Runner() as loop:
-        store: Store = MemoryStore() if request.param == "memory" else loop.run(open_chdb(folder))
+        store = loop.run(_opened(request.param, folder))
         yield Runner(loop, store)
         loop.run(store.close())
 

@@ -281,14 +281,12 @@ class ServerDoor:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[int]:
         """See Door."""
-        if self._kept is not None and await self._is_over(self._kept[1]):
-            await self._give_back(self._kept[0])
-        if self._is_broken:
-            self._renew_session()
         holder = f"{self._name}-{next(self._numbers)}"
         until_s = await self._take(holder)
         self._kept = (holder, until_s)
         self._is_unsure = False
+        if self._is_broken:
+            self._renew_session()
         try:
             yield await self._last_ms(until_s)
         finally:
@@ -300,6 +298,8 @@ class ServerDoor:
         give_up_s = time.monotonic() + self._lease.lease_s + self._lease.margin_s
         pause_s = PAUSE_MIN_S
         while True:
+            if self._kept is not None and await self._is_over(self._kept[1]):
+                await self._give_back(self._kept[0])
             until_s = await self._turns.take(TURN, holder, self._lease.lease_s)
             if until_s is not None:
                 return until_s

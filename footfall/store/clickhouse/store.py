@@ -20,6 +20,9 @@ from footfall.store.clickhouse.door import Door, Params
 SLICE_EVENTS = 100_000
 """A batch over this is written in slices: 100,000 events stand in memory as about 100 MB."""
 
+LATE_S = 5.0
+"""A batch that is written so long after it was given to the store is looked up as a redelivered one is."""
+
 # An Event is one MessagePack array; a row of ClickHouse's MsgPack format is the same fields without the array's head.
 _FIELDS = len(Event.__struct_fields__)
 _HEAD = b"\xdc" + _FIELDS.to_bytes(2)
@@ -59,11 +62,13 @@ class ClickHouseStore:
     async def write(self, batch: Batch) -> Written:
         """See Store. Slices are written one after the other; a redelivery completes what a failure cut short."""
         async with self._writing:
-            total = Written(0, 0, 0, 0)
+            total, started = Written(0, 0, 0, 0), time.monotonic()
             for start in range(0, len(batch.payloads), SLICE_EVENTS):
                 payloads = batch.payloads[start : start + SLICE_EVENTS]
                 async with self._door.turn() as until_ms:
-                    part = await self._write_slice(payloads, batch.redelivered, {"until_ms": until_ms})
+                    # Who had to wait, or was stopped, may find that another worker was given the batch meanwhile.
+                    is_late = time.monotonic() - started > LATE_S
+                    part = await self._write_slice(payloads, batch.redelivered or is_late, {"until_ms": until_ms})
                 total = Written(
                     total.stored + part.stored,
                     total.dropped + part.dropped,
