@@ -1,6 +1,7 @@
 """Questions about the order of events: every store agrees with a count that tries every way there is."""
 
 import asyncio
+import random
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -234,6 +235,39 @@ def test_any_question_about_order_agrees_with_a_recount(
     span = Range(around - timedelta(hours=24), around + timedelta(hours=30), ZoneInfo(zone))
     for kind, rest in asked:
         check(runner, events, kind(site_id=site_id, range=span, **rest))
+
+
+STEPS = [is_page("/a"), is_page("/b"), is_page("/a", "/b"), is_name("buy"), is_name("engagement")]
+
+
+@pytest.mark.parametrize("runner", [name for name in STORES if name != "memory"], indirect=True)
+def test_crowded_hours_agree_with_a_recount(runner: Runner) -> None:
+    """Drawn at random, but of few moments and many events, so that ties, windows and several runs meet."""
+    draw = random.Random(11)
+    site_id = f"site-{next(_sites)}"
+    names = ["pageview"] * 6 + ["buy", "buy", "engagement"]
+    events = [
+        event_of(
+            Seed(10 * draw.randrange(-24, 24), draw.randint(1, 12), draw.choice(names), draw.choice(PATHS), "", ""),
+            NOON,
+            site_id,
+        )
+        for _ in range(150)
+    ]
+    # Written in another order than that of their ids.
+    runner.write(*draw.sample(events, len(events)))
+    about: dict[str, Any] = {"site_id": site_id, "range": SPAN}
+    for order in Order:
+        for unit in Unit:
+            for minutes in (0, 10, 20, 40, 1_000):
+                steps = tuple(a_step("step", draw.choice(STEPS)) for _ in range(draw.randint(2, 4)))
+                window_ms = minutes * 60_000
+                check(runner, events, Funnel(steps=steps, order=order, unit=unit, window_ms=window_ms, **about))
+    for condition in STEPS:
+        start, of_page = a_step("start", condition), Compare(Operator.IS, Dimension.ENTRY_PAGE, ("/a",))
+        check(runner, events, Retention(period=Dimension.DAY, start=start, filter=of_page, **about))
+        for way in Way:
+            check(runner, events, Journey(way=way, anchor=start, kind=Kind.ALL, top=2, paths=3, **about))
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------

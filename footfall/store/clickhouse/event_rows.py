@@ -71,6 +71,8 @@ class EventRows:
         self._sessions: Sessions | None = None
         if with_sessions or condition is not None:
             self._sessions = Sessions(self.values, self._where, is_packed=False)
+            # Whether a report of engagement is before the session's first event or within it may hang on it.
+            self._sessions.order_by_id()
 
     def _only_who(self, event: str) -> str:
         return f" AND visitor_id IN (SELECT visitor_id FROM events WHERE {IN_RANGE} AND {event})"

@@ -70,6 +70,10 @@ class Sessions:
             self._columns.append(sql)
         return "column", self._columns.index(sql)
 
+    def order_by_id(self) -> None:
+        """Let events of one millisecond stand in the order of their ids, also where nothing that is asked needs it."""
+        self._needs_id = True
+
     def carry(self, sql: str) -> str:
         """*sql*, a value of an event in the table, as a value of the event `e`."""
         return self.of("e", self._column(sql))
