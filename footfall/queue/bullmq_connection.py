@@ -1,6 +1,7 @@
 """The connection of BullmqQueue: one client for a server or a cluster, its limits, and the one place where the driver's
 failures become ours."""
 
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -90,11 +91,16 @@ async def check(client: Client, address: RedisAddress) -> None:
         while cause is not None:
             if isinstance(cause, AuthenticationError | AuthorizationError):
                 raise Misconfigured(f"REDIS_PASSWORD: {address.host}:{address.port} refuses it: {cause}") from error
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise Misconfigured(
+                    f"REDIS_TLS: the certificate of {address.host}:{address.port} is not trusted "
+                    f"({cause.verify_message}); SSL_CERT_FILE can name the file of an authority of your own"
+                ) from error
             if "cluster mode is not enabled" in str(cause).lower():
                 raise Misconfigured(
                     f"REDIS_CLUSTER: {address.host}:{address.port} is not a Redis Cluster; set it to false"
                 ) from error
-            cause = cause.__cause__
+            cause = cause.__cause__ or cause.__context__
         raise
     except ResponseError as error:
         raise Misconfigured(f"REDIS_HOST: {address.host}:{address.port} refuses us: {error}") from error
