@@ -16,6 +16,7 @@ from footfall.door import create_key
 from footfall.errors import Fault, Invalid, NotFound
 from footfall.event import SITE_ID_PATTERN
 from footfall.registry.base import Scope, Site
+from footfall.settings import place_of
 
 DAYS_MAX = 36_500
 
@@ -58,9 +59,7 @@ def create(
 
     async def work() -> str:
         async with opened_registry() as registry:
-            err.print(
-                f"For the Footfall in {settings().data_dir.resolve()}", highlight=False, markup=False, soft_wrap=True
-            )
+            err.print(f"For the Footfall in {_place()}", highlight=False, markup=False, soft_wrap=True)
             _, token = await create_key(registry, name, tuple(scope or [Scope.READ]), tuple(site or ()), expires_at_ms)
             return token
 
@@ -69,6 +68,12 @@ def create(
         "Keep this key safe; it is not shown again. Send it as the header `Authorization: Bearer KEY`:", soft_wrap=True
     )
     sys.stdout.write(token + "\n")
+
+
+def _place() -> str:
+    """Where the registry is: a key is good for nobody else's Footfall."""
+    here = settings()
+    return place_of(here.mongodb_uri) if here.mongodb_uri else str(here.data_dir.resolve())
 
 
 @keys_app.command(name="list")
