@@ -200,7 +200,7 @@ def check(runner: Runner, events: list[Event], question: Attribution | Experimen
 @pytest.mark.parametrize("runner", [kind for kind in STORES if kind != "memory"], indirect=True, scope="module")
 @given(drawn_events(), st.lists(attributions, min_size=2, max_size=4), st.lists(experiments, min_size=1, max_size=2))
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 def test_anything_asked_agrees_with_a_count_visitor_by_visitor(
     runner: Runner, events: list[Event], paths: list[Attribution], trials: list[Experiment]
@@ -287,6 +287,21 @@ def test_of_a_path_that_is_too_long_the_first_stays_and_the_last(runner: Runner,
     assert row[9:] == (31 * (visits - 1) * MINUTE_MS, visits, 1)
 
 
+def test_paths_that_are_too_many_are_one_and_those_most_often_lost_stay(runner: Runner, site: str) -> None:
+    def visit(visitor: int, channel: str, name: str) -> Event:
+        return an_event(NOON, site_id=site, visitor_id=visitor, channel=channel, name=name)
+
+    runner.write(visit(1, "a", "pageview"), visit(2, "b", "pageview"), visit(3, "b", "pageview"))
+    runner.write(visit(4, "c", "buy"), visit(5, "d", "buy"), visit(6, "d", "buy"))
+    found = {row[0]: row[1:5] for row in runner.ask(asked(site, with_lost=True, limit=3))}
+    assert found == {
+        ("d",): (0, "", 2, 0),
+        ("c",): (0, "", 1, 0),
+        ("b",): (0, "", 0, 2),
+        None: (0, "", 0, 1),
+    }
+
+
 def test_exposure_is_the_first_event_with_the_prop_and_only_what_comes_after_counts(runner: Runner, site: str) -> None:
     shown = {"site_id": site, "props": {"test": "a"}}
     euros = {"revenue": Decimal("2.5"), "currency": "EUR"}
@@ -299,7 +314,7 @@ def test_exposure_is_the_first_event_with_the_prop_and_only_what_comes_after_cou
         an_event(minutes(1), name="buy", visitor_id=2, **shown, **euros),
         # At the same millisecond, but accepted later.
         an_event(minutes(5), visitor_id=3, **shown),
-        an_event(minutes(5), site_id=site, name="buy", visitor_id=3),
+        an_event(minutes(5), site_id=site, name="buy", visitor_id=3, revenue=Decimal(4), currency="USD"),
         # Shown two variants.
         an_event(minutes(0), visitor_id=4, **shown),
         an_event(minutes(1), site_id=site, props={"test": "b"}, visitor_id=4),
@@ -312,6 +327,7 @@ def test_exposure_is_the_first_event_with_the_prop_and_only_what_comes_after_cou
     assert sorted(runner.ask(question)) == [
         ("mixed", "", "", 1, 0, Decimal(), 0.0),
         ("revenue", "a", "EUR", 1, 0, Decimal("3.5"), 12.25),
+        ("revenue", "a", "USD", 1, 0, Decimal(4), 16.0),
         ("variant", "a", "", 3, 2, Decimal(), 0.0),
         ("variant", "b", "", 1, 0, Decimal(), 0.0),
     ]
