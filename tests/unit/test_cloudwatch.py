@@ -20,7 +20,7 @@ from footfall.errors import Misconfigured
 from footfall.settings import Settings
 from footfall.wire import Half
 from tests.processes import Footfall, free_port
-from tests.servers import Moto, aws
+from tests.servers import aws
 
 log = structlog.stdlib.get_logger("footfall.test")
 
@@ -109,12 +109,10 @@ def test_what_was_said_while_cloudwatch_was_down_arrives_when_it_is_back(
     monkeypatch.setattr("footfall.cloudwatch.PAUSE_MAX_S", 0.2)
     monkeypatch.setattr("footfall.cloudwatch.SEND_EVERY_S", 0.1)
     monkeypatch.setattr("footfall.cloudwatch.CLOSE_S", 30.0)
-    server = Moto()
-    server.start()
-    port = int(server.url.rpartition(":")[2])
-    server.stop()
+    port = free_port()
     settings = Settings(
-        **{name: getattr(settings, name) for name in settings.__struct_fields__} | {"aws_endpoint_url": server.url}
+        **{name: getattr(settings, name) for name in settings.__struct_fields__}
+        | {"aws_endpoint_url": f"http://127.0.0.1:{port}"}
     )
     with logs.also_to(wire.open_log_handler(settings, Half.WORKER)):
         log.info("while it was down")
