@@ -68,7 +68,7 @@ def test_values_are_read_as_their_types() -> None:
 
 
 def test_a_cluster_without_its_server_is_refused() -> None:
-    with pytest.raises(Misconfigured, match="CLICKHOUSE_CLUSTER: .* CLICKHOUSE_URL"):
+    with pytest.raises(Misconfigured, match=r"CLICKHOUSE_CLUSTER: .* CLICKHOUSE_URL"):
         load({"CLICKHOUSE_CLUSTER": "main"}, None)
     assert load({"CLICKHOUSE_CLUSTER": "main", "CLICKHOUSE_URL": "http://h:8123"}, None).settings.clickhouse_cluster
 
