@@ -26,7 +26,6 @@ from footfall.registry.sqlite import SqliteRegistry
 from footfall.settings import Settings, place_of
 from footfall.sites import Sites
 from footfall.store.base import Store
-from footfall.store.clickhouse.engine import ChdbEngine
 from footfall.store.clickhouse.store import ClickHouseStore
 
 QUEUE_FILE = "queue.sqlite"
@@ -231,6 +230,8 @@ async def open_store(settings: Settings, registry: Registry) -> Store:
     if settings.mongodb_uri:
         return await _open_mongo_store(settings, settings.mongodb_uri)
     path = _folder(settings) / STORE_FOLDER
+    from footfall.store.clickhouse.engine import ChdbEngine  # noqa: PLC0415 - 150 MB that a server store can do without
+
     engine = await asyncio.to_thread(ChdbEngine, path, settings.store_memory_bytes)
     try:
         return await ClickHouseStore.open(engine, fsync=settings.fsync)
