@@ -133,6 +133,7 @@ def described(
     properties: Mapping[str, Any],
     required: tuple[str, ...] = (),
     example: Mapping[str, Any],
+    common: Mapping[str, Any] = COMMON,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The schemas and the path of a report: its own request *properties* beside the common ones, and its *answer*."""
     template = f"#/components/schemas/{title}.{{name}}"
@@ -140,9 +141,9 @@ def described(
     request = {
         "title": title,
         "type": "object",
-        "required": ["site_id", "date_range", *required],
+        "required": [*(name for name in ("site_id", "date_range") if name in common), *required],
         "additionalProperties": False,
-        "properties": {**COMMON, **properties},
+        "properties": {**common, **properties},
         "example": dict(example),
     }
     schemas = {f"{title}.{name}": _as_encoded(schema) for name, schema in parts.items()} | {title: request}

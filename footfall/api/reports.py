@@ -3,6 +3,6 @@
 from types import ModuleType
 from typing import Final
 
-from footfall.api import attribution, experiment, funnel, goals_report, journey, retention
+from footfall.api import attribution, compare, experiment, funnel, goals_report, journey, retention
 
-REPORTS: Final[tuple[ModuleType, ...]] = (attribution, experiment, funnel, goals_report, journey, retention)
+REPORTS: Final[tuple[ModuleType, ...]] = (attribution, compare, experiment, funnel, goals_report, journey, retention)

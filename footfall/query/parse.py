@@ -55,7 +55,12 @@ def site_of(body: bytes) -> str | None:
 
 def parse_query(body: bytes, definitions: Definitions = NOTHING_DEFINED) -> Asked:
     """The question in a request's body; *definitions*: the site's. Raises Invalid with everything that is wrong."""
-    return _Request(_object_of(body), definitions).asked()
+    return read_query(_object_of(body), definitions)
+
+
+def read_query(body: Mapping[str, Any], definitions: Definitions = NOTHING_DEFINED) -> Asked:
+    """The same of a body that is decoded."""
+    return _Request(body, definitions).asked()
 
 
 def _object_of(body: bytes) -> dict[str, Any]:
