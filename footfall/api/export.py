@@ -22,7 +22,6 @@ from footfall.api.stats import zone_of
 from footfall.door import require, require_somewhere
 from footfall.query.events import Form, of_events
 from footfall.query.filters import parse_filters
-from footfall.query.query import Filter
 from footfall.query.ranges import day_range
 from footfall.registry.base import Scope
 from footfall.reports.export import MEDIA_TYPES, Export, Gzip, Part, export
@@ -34,14 +33,14 @@ FILTERS_CHARS_MAX: Final = 4_096
 """A request line is at most 64 KiB, and a character of it up to 12 bytes."""
 
 
-def _filters(text: str) -> Filter | None:
+def _filters(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """JSON; what it means depends on the site's goals and segments, which only who may read the site hears of."""
     if len(text) > FILTERS_CHARS_MAX:
         raise ValueError(f"must be at most {FILTERS_CHARS_MAX} characters")
     try:
-        found = msgspec.json.decode(text)
+        return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         raise ValueError('must be JSON like [["is", "visit:country", ["FR"]]]') from None
-    return of_events(parse_filters(found))
 
 
 def _one_of(text: str) -> Form:
@@ -71,7 +70,8 @@ PARAMETERS: Final = (
     Parameter(
         name="filters",
         parse=_filters,
-        description="As in POST /api/query, as JSON; of a visit's attributes those of the event itself are meant.",
+        description="As in POST /api/query, as JSON, with the site's goals and segments; of a visit's attributes those "
+        "of the event itself are meant.",
         schema={"type": "string", "maxLength": FILTERS_CHARS_MAX},
         example='[["is", "visit:country", ["FR"]]]',
     ),
@@ -117,14 +117,18 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
 
 
 async def _export(context: ApiContext, asked: dict[str, Any], *, with_user_ids: bool) -> Export:
-    zone: ZoneInfo = asked.get("timezone") or await zone_of(context, asked["site_id"])
+    site: str = asked["site_id"]
+    condition = None
+    if "filters" in asked:
+        condition = of_events(parse_filters(asked["filters"], await context.registry.definitions(site)))
+    zone: ZoneInfo = asked.get("timezone") or await zone_of(context, site)
     return Export(
-        site_id=asked["site_id"],
+        site_id=site,
         range=day_range(asked["from"], asked["to"], zone),
         form=asked.get("format", Form.CSV),
         received_before_ms=time.time_ns() // 1_000_000,
         with_user_ids=with_user_ids,
-        filter=asked.get("filters"),
+        filter=condition,
     )
 
 

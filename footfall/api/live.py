@@ -31,7 +31,8 @@ RETRY_AFTER_S: Final = 30
 KEEP_ALIVE_S: Final = 15.0
 """Without news for so long a comment is sent, so that no proxy between takes the stream for dead."""
 RECHECK_S: Final = 10.0
-"""How long a key that is revoked may still listen."""
+"""How often a key is looked at again, at the next message: so one that is revoked listens for this and KEEP_ALIVE_S at
+most, and for as long as the copy of the keys is fresh (door.FRESH_S)."""
 STREAM_S_MAX: Final = 3_600.0
 TICKET_CHARS_MAX: Final = 128
 

@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet  # type: ignore[import-untyped]
 
 from footfall.errors import Unavailable
+from footfall.query.definitions import Definitions, Goal, Segment
 from footfall.query.events import Column, EventsQuery, Page
 from footfall.registry.base import Scope
 from footfall.reports.export import PAGE_EVENTS_MAX
@@ -96,6 +97,24 @@ async def test_filters_are_those_of_the_general_question(footfall: Running) -> N
     asked = {**DAY, "format": "ndjson", "filters": '[["is", "event:page", ["/7", "/9"]]]'}
     response = await footfall.http.get("/api/export", params=asked)
     assert [line["event_id"] for line in lines(response)] == [ids[7], ids[9]]
+
+
+async def test_goals_and_segments_in_filters_are_those_of_the_site(footfall: Running) -> None:
+    ids = await store(footfall, 20)
+    segment = Segment("Ones", [["matches", "event:page", ["^/1"]]])
+    await footfall.registry.save_definitions("shop", Definitions((Goal("Buy", page="/12"),), (segment,)), 0)
+
+    async def exported(filters: str) -> list[str]:
+        asked = {**DAY, "format": "ndjson", "filters": filters}
+        return [line["event_id"] for line in lines(await footfall.http.get("/api/export", params=asked))]
+
+    assert await exported('[["is", "event:goal", ["Buy"]]]') == [ids[12]]
+    assert await exported('[["is", "segment", ["Ones"]], ["is_not", "event:goal", ["Buy"]]]') == [
+        ids[number] for number in (1, 10, 11, 13, 14, 15, 16, 17, 18, 19)
+    ]
+    unknown = await footfall.http.get("/api/export", params={**DAY, "filters": '[["is", "event:goal", ["Gone"]]]'})
+    assert unknown.status_code == 400
+    assert "known are Buy" in unknown.text
 
 
 async def test_it_is_packed_for_those_who_unpack(footfall: Running) -> None:
