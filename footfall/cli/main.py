@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from footfall import __version__, logs, serve, wire
-from footfall.cli import access, configure, feed, queue
+from footfall.cli import access, configure, export, feed, queue
 from footfall.cli.terminal import err, loaded_settings, out, print_json, run, settings
 from footfall.errors import FootfallError, Misconfigured
 from footfall.settings import VARIABLES, as_text
@@ -26,6 +26,7 @@ for branch in (queue.app, access.keys_app, access.sites_app, feed.import_app):
     app.command(branch)
 app.command(feed.demo)
 app.command(feed.smoke)
+app.command(export.export)
 app.command(configure.apply)
 app.command(configure.export_config)
 
