@@ -53,7 +53,7 @@ def random_events(random: Random, size: int) -> list[Event]:
             NOON + timedelta(minutes=random.randrange(3 * 24 * 60)),
             site_id=random.choice(["shop", "blog"]),
             visitor_id=random.choice([1, 2, 2**64 - 1, 2**63]),
-            name=random.choice(["pageview", "pageview", "click", "engagement"]),
+            name=random.choice(["pageview", "pageview", "click"]),
             interactive=random.random() < 0.5,
             path=f"/{random.randrange(80)}",
             key=key_of("", str(random.randrange(40))) if random.random() < 0.3 else b"",
@@ -74,7 +74,7 @@ def check_days(server: Mongo, name: str) -> None:
     for day in days:
         own = by_day[day["site_id"], day["date"]]
         paths = Counter(event["path"] for event in own if event["event_type"] == "pageview")
-        visitors = {event["visitor_id"] for event in own if event["event_type"] != "engagement" or event["interactive"]}
+        visitors = {event["visitor_id"] for event in own}
         leading = sorted(paths.items(), key=lambda row: (-row[1], row[0]))[:50]
         assert (day["events"], day["total_views"]) == (len(own), paths.total())
         assert day["unique_users_count"] == len(visitors)
@@ -132,6 +132,45 @@ async def test_a_standalone_server_is_refused_with_the_way_out() -> None:
 async def test_a_uri_that_is_none_is_refused_by_the_name_of_its_setting(uri: str) -> None:
     with pytest.raises(Misconfigured, match="MONGODB_URI"):
         await MongoStore.open(uri)
+
+
+async def test_a_server_that_is_killed_during_writes_loses_and_doubles_nothing(server: Mongo, name: str) -> None:
+    store = await MongoStore.open(server.uri(name, "serverSelectionTimeoutMS=300"))
+    batches = [[an_event(visitor_id=i * 30 + j, path=f"/{j}") for j in range(30)] for i in range(40)]
+    refused = 0
+
+    async def write_all() -> None:
+        nonlocal refused
+        for batch in batches:
+            redelivered = False
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        await store.write(Batch(encoded(*batch), redelivered))
+                        break
+                    except Unavailable:
+                        refused += 1
+                        redelivered = True
+
+    async def one_is_stored() -> None:
+        while (await store.ledger()).stored == 0:  # noqa: ASYNC110 - what is waited for sends no event
+            await asyncio.sleep(0.01)
+
+    writing = asyncio.create_task(write_all())
+    await one_is_stored()
+    server.kill()
+    while refused == 0:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.01)
+    assert not (await store.check()).ok
+    with pytest.raises(Unavailable):
+        await store.sites()
+    await asyncio.to_thread(server.start)
+    await writing
+    assert (await store.check()).ok
+    assert (await store.ledger()).stored == 1_200
+    await store.close()
+    assert len(documents(server, name, "events")) == 1_200
+    check_days(server, name)
 
 
 async def test_a_write_that_fails_at_its_last_step_leaves_nothing(name: str, server: Mongo) -> None:

@@ -1,8 +1,8 @@
 """The client, what it may do for whom, and the one place where the driver's failures become our own."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -52,6 +52,20 @@ def our_failures() -> Iterator[None]:
         raise failure(error) from error
     except BSONError as error:
         raise Unstorable(f"the store refuses the data: {error}") from error
+
+
+@asynccontextmanager
+async def answered_within(limit_s: float) -> AsyncIterator[None]:
+    """Around calls that may take so long together; a caller is told at once, and not then, when no server is there.
+
+    The driver's own time limit would try again until it is over.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            with our_failures():
+                yield
+    except TimeoutError as error:
+        raise Unavailable(f"store: MongoDB took longer than {limit_s:g} s") from error
 
 
 def failure(error: PyMongoError) -> FootfallError:

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-import pymongo
 from bson import DatetimeMS
 from chdb.state.sqlitelike import Connection as Session
 from pymongo.asynchronous.collection import AsyncCollection
@@ -24,7 +23,7 @@ from footfall.store.clickhouse.door import WAITING_MAX, Params, Rows, rows_of
 from footfall.store.clickhouse.engine import READERS, ChdbEngine, escaped
 from footfall.store.clickhouse.event_rows import FROM_START
 from footfall.store.clickhouse.events import compile_events
-from footfall.store.mongo.connection import Document, our_failures
+from footfall.store.mongo.connection import Document, answered_within
 from footfall.store.mongo.documents import columns_in, projection, table
 
 T = TypeVar("T")
@@ -140,7 +139,7 @@ class Reader:
         if self._columns is None or not needed <= self._columns:
             if self._page is not None:
                 needed |= columns_in(compile_events(self._page).body_sql)
-            with our_failures(), pymongo.timeout(LAY_OUT_S_MAX):
+            async with answered_within(LAY_OUT_S_MAX):
                 await self._lay_out(needed, params or {}, knows_before=_BEFORE_THE_RANGE in sql)
             self._columns = needed
         return await self._lane.ask(sql, format_name, params)

@@ -11,9 +11,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import pymongo
-from pymongo.errors import PyMongoError
-
 from footfall.errors import FootfallError, Unavailable
 from footfall.query.events import EventsQuery, Page
 from footfall.query.query import Query
@@ -23,7 +20,7 @@ from footfall.store.clickhouse import answers
 from footfall.store.clickhouse.door import QUERY_S_MAX
 from footfall.store.mongo import daily, writing
 from footfall.store.mongo.collections import DAYS, DROPS, EVENTS, create
-from footfall.store.mongo.connection import Connection, Document, connect, failure, our_failures
+from footfall.store.mongo.connection import Connection, Document, answered_within, connect
 from footfall.store.mongo.documents import read
 from footfall.store.mongo.questions import Reader, ScratchEngine
 
@@ -70,8 +67,7 @@ class MongoStore:
         async with self._writing:
             for start in range(0, len(events), SLICE_EVENTS):
                 self._refuse_when_closed()
-                with our_failures():
-                    part = await writing.write(self._connection, events[start : start + SLICE_EVENTS], redelivered)
+                part = await writing.write(self._connection, events[start : start + SLICE_EVENTS], redelivered)
                 total = Written(
                     total.stored + part.stored,
                     total.dropped + part.dropped,
@@ -84,7 +80,7 @@ class MongoStore:
         """See Store. The daily statistics of UTC days are read, all else is counted."""
         if daily.knows(query):
             self._refuse_when_closed()
-            with our_failures(), pymongo.timeout(QUERY_S_MAX):
+            async with answered_within(QUERY_S_MAX):
                 return await daily.rows(self._connection.reading, query)
         async with self._reader() as reader:
             return await answers.rows(reader, query)
@@ -114,7 +110,7 @@ class MongoStore:
         self._refuse_when_closed()
         meant: Document = {} if site_id is None else {"site_id": site_id}
         database = self._connection.primary
-        with our_failures(), pymongo.timeout(QUERY_S_MAX):
+        async with answered_within(QUERY_S_MAX):
             if import_id is None:
                 # Counted with the events, in their own transactions: they need not all be looked at.
                 summed = {"$group": {"_id": None, "stored": {"$sum": "$events"}}}
@@ -131,7 +127,7 @@ class MongoStore:
         """See Store."""
         self._refuse_when_closed()
         last = {"$group": {"_id": "$site_id", "last": {"$max": "$last_event_at"}}}
-        with our_failures(), pymongo.timeout(QUERY_S_MAX):
+        async with answered_within(QUERY_S_MAX):
             found = await (await self._connection.reading[DAYS].aggregate([last])).to_list()
         return {
             str(row["_id"]): (row["last"].replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1) for row in found
@@ -143,12 +139,10 @@ class MongoStore:
         message = ""
         try:
             self._refuse_when_closed()
-            with pymongo.timeout(CHECK_S_MAX):
+            async with answered_within(CHECK_S_MAX):
                 await self._connection.primary.command("ping")
-        except Unavailable as error:
+        except FootfallError as error:
             message = str(error)
-        except PyMongoError as error:
-            message = str(failure(error))
         return Check(ok=not message, latency_ms=(time.perf_counter() - started) * 1000, message=message)
 
     async def close(self) -> None:

@@ -7,32 +7,31 @@ the first has done.
 
 import asyncio
 import random
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Final
 
 import msgspec
-import pymongo
 from bson import DatetimeMS, Int64
 from pymongo import ReadPreference, UpdateOne, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
-from footfall.errors import Unavailable
 from footfall.event import DropReason, Event
 from footfall.store.base import Written
 from footfall.store.clickhouse.statements import KEY_WINDOW_MS
 from footfall.store.mongo import daily
 from footfall.store.mongo.collections import DROPS, EVENTS, KEYS
-from footfall.store.mongo.connection import Connection, Document, failure
+from footfall.store.mongo.connection import Connection, Document, answered_within
 from footfall.store.mongo.documents import drop_document, event_document
 
 WRITE_S_MAX: Final = 50
 """MongoDB ends a transaction after 60 s of its own accord."""
 PAUSE_S_MAX: Final = 0.2
+COMMITS_MAX: Final = 3
+"""Of which each waits for a server. After the last nobody knows, and the redelivery looks."""
 _DUPLICATE_KEY: Final = 11000
 
 
@@ -46,24 +45,28 @@ class _Verdicts(msgspec.Struct):
 
 
 async def write(connection: Connection, events: Sequence[Event], redelivered: bool) -> Written:
-    """Write these in one transaction. Raises Unavailable; then nothing was written, or their redelivery finds it."""
-    until_s = time.monotonic() + WRITE_S_MAX
-    for attempt in count(1):
-        try:
-            with pymongo.timeout(WRITE_S_MAX):
-                return await _try(connection, events, redelivered, until_s)
-        except PyMongoError as error:
-            if not _is_worth_another_try(error):
-                raise failure(error) from error
-            if time.monotonic() > until_s:
-                raise Unavailable(f"store: {attempt} tries to write met other writers: {failure(error)}") from error
-        # It may have been written though the answer was lost; or another writer has written some of it.
-        redelivered = True
-        await asyncio.sleep(random.uniform(0, min(PAUSE_S_MAX, 0.002 * 2 ** min(attempt, 10))))  # noqa: S311 - no secret
+    """Write these in one transaction, tried until it is through, or WRITE_S_MAX over.
+
+    Raises Unavailable; then nothing was written, or their redelivery finds it.
+    """
+    async with answered_within(WRITE_S_MAX):
+        for attempt in count(1):
+            try:
+                return await _try(connection, events, redelivered)
+            except PyMongoError as error:
+                if not _is_worth_another_try(error):
+                    raise
+            # It may have been written though the answer was lost; or another writer has written some of it.
+            redelivered = True
+            pause_s = min(PAUSE_S_MAX, 0.002 * 2 ** min(attempt, 10))
+            await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - no secret
     raise AssertionError("count() ends")
 
 
 def _is_worth_another_try(error: PyMongoError) -> bool:
+    if isinstance(error, ServerSelectionTimeoutError):
+        # It carries the label below as well; but no server has been there for as long as the driver waits for one.
+        return False
     if error.has_error_label("TransientTransactionError"):
         return True
     if isinstance(error, BulkWriteError):
@@ -71,7 +74,7 @@ def _is_worth_another_try(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code == _DUPLICATE_KEY
 
 
-async def _try(connection: Connection, events: Sequence[Event], redelivered: bool, until_s: float) -> Written:
+async def _try(connection: Connection, events: Sequence[Event], redelivered: bool) -> Written:
     async with connection.client.start_session() as session:
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"),
@@ -80,12 +83,12 @@ async def _try(connection: Connection, events: Sequence[Event], redelivered: boo
         )
         verdicts = await _judge(connection, session, events, redelivered)
         await _store(connection, session, verdicts)
-        while True:
+        for tries_left in reversed(range(COMMITS_MAX)):
             try:
                 await session.commit_transaction()
                 break
             except PyMongoError as error:
-                if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() > until_s:
+                if not tries_left or not error.has_error_label("UnknownTransactionCommitResult"):
                     raise
             await asyncio.sleep(PAUSE_S_MAX)
         return Written(
