@@ -59,7 +59,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
             clocks = await _clocks(context, asked)
             found = await compare_sites(context.store, asked, clocks, page, len(sites) - len(chosen))
         if wants_csv(request.headers.get("accept", "")):
-            return Response(as_csv(found).encode(), media_type="text/csv")
+            return Response(as_csv(found, is_compared=page.compare is not None).encode(), media_type="text/csv")
         return Response(_encode(found), media_type="application/json")
 
     return [compare]

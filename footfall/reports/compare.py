@@ -92,9 +92,8 @@ async def compare_sites(
     )
 
 
-def as_csv(found: SitesAnswer) -> str:
+def as_csv(found: SitesAnswer, *, is_compared: bool) -> str:
     """The site, its metrics, then for a comparison each metric's former value and its change."""
-    is_compared = any(row.comparison_date_range is not None for row in found.results)
     columns = ["site_id", *names_of(found.query.metrics, is_compared=is_compared)]
     return csv_of(columns, ([row.site_id, *cells_of(row.metrics, row.comparison)] for row in found.results))
 

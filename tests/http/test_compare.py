@@ -197,6 +197,9 @@ async def test_csv_has_a_line_for_each_site(footfall: Running) -> None:
         ["b", "3", "0", ""],
         ["a", "2", "0", ""],
     ]
+    beyond = body(compare="previous_period", pagination={"offset": 9})
+    response = await footfall.http.post("/api/compare", json=beyond, headers={"accept": "text/csv"})
+    assert response.text == "site_id,visitors,visitors before,visitors change\r\n"
 
 
 async def test_only_a_few_sites_are_asked_at_once(tmp_path: Path) -> None:
