@@ -253,6 +253,7 @@ class Questioner:
     def __init__(self, query: Query, events: Sequence[Event]) -> None:
         self._query = query
         in_range = [event for event in events if query.range.start <= _at(event) < query.range.end]
+        self._in_range = in_range
         self._before = {e.visitor_id for e in events if _at(e) < query.range.start and not is_report(e)}
         self._met: list[Met] = [
             (event, session)
@@ -273,6 +274,8 @@ class Questioner:
         return rows[self._query.offset : end], len(rows)
 
     def _counted(self) -> dict[Group, Counted]:
+        if self._query.counts_reports:
+            return {(): Counted(self._in_range, [], [], [], self._before)}
         events: defaultdict[Group, list[Event]] = defaultdict(list)
         visits: defaultdict[Group, dict[int, Session]] = defaultdict(dict)
         entered: defaultdict[Group, dict[int, Session]] = defaultdict(dict)

@@ -301,3 +301,5 @@ class Query(msgspec.Struct, frozen=True):
     offset: int = 0
     with_total: bool = False
     """Also say how many rows there are without limit and offset."""
+    counts_reports: bool = False
+    """Reports of engagement count as any event does. Only for metrics of events, without dimensions and filter."""

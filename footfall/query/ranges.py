@@ -3,7 +3,7 @@
 A store gets instants and hands back instants; so every engine agrees with Python's zone data, and with each other.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -177,4 +177,7 @@ def _offset_change(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
 
 def hour_key(start: datetime, zone: ZoneInfo) -> str:
     """What a row of time:hour is called: the clock hour with its UTC offset, 2024-11-03T01:00:00-04:00."""
-    return start.astimezone(zone).replace(minute=0, second=0, microsecond=0).isoformat()
+    local = start.astimezone(zone)
+    # The offset is that of *start*: the full hour itself may have had another, where clocks turn by half an hour.
+    fixed = timezone(local.utcoffset() or timedelta())
+    return local.replace(minute=0, second=0, microsecond=0, tzinfo=fixed).isoformat()

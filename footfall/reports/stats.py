@@ -38,8 +38,10 @@ async def daily_stats(  # noqa: PLR0917 - one question, said in the order of its
     A day or a site without events gives zeros. Raises Invalid for an impossible range, Unavailable.
     """
     span = day_range(day_from, day_to, zone)
+    # Who only read on, in a page of the day before, was there on this day too.
+    whole = Query(site_id=site_id, range=span, metrics=(Metric.PAGEVIEWS, Metric.VISITORS), counts_reports=True)
     totals, paths = await asyncio.gather(
-        store.rows(Query(site_id=site_id, range=span, metrics=(Metric.PAGEVIEWS, Metric.VISITORS))),
+        store.rows(whole),
         store.rows(
             Query(
                 site_id=site_id,

@@ -361,6 +361,17 @@ async def test_a_store_that_is_up_says_so(store: Store) -> None:
     assert check.latency_ms >= 0
 
 
+async def test_a_visitor_who_only_read_on_counts_for_the_day(store: Store) -> None:
+    report = an_event(name="engagement", interactive=False, visitor_id=2)
+    await store.write(Batch(encoded(an_event(), report), redelivered=False))
+    for zone in (UTC_ZONE, ZoneInfo("Asia/Kathmandu")):
+        stats = await daily_stats(store, "shop", DAY, DAY, zone, limit=2)
+        assert (stats.total_views, stats.unique_users_count) == (1, 2)
+    span = day_range(DAY, DAY, UTC_ZONE)
+    asked = await store.rows(Query("shop", span, (Metric.PAGEVIEWS, Metric.VISITORS, Metric.EVENTS)))
+    assert list(asked.rows) == [(1, 1, 1)]
+
+
 async def test_daily_statistics_have_the_shape_of_the_contract(store: Store) -> None:
     await write(
         store,

@@ -113,6 +113,7 @@ class Seed(NamedTuple):
     engaged: str
 
 
+TIED = (("pageview", "/"), ("engagement", "/a"))
 NAMES = ["pageview", "pageview", "click", "engagement"]
 SCROLLED = ["", "0", "55", "100", "250", "ten", "-1"]
 ENGAGED = ["", "0", "1500", "90000000000", "1.5"]
@@ -233,6 +234,24 @@ def test_any_question_agrees_with_the_recount(runner: Runner) -> None:
             check(runner, events, Query(site_id, span, wanted, tuple(dimensions), filter=condition))
 
     agrees()
+
+
+@pytest.mark.parametrize("is_report_first", [False, True])
+@pytest.mark.parametrize("dimensions", [(), (Dimension.DAY,), (Prop("pl'an"),), (Dimension.SOURCE,)])
+def test_a_report_of_the_very_millisecond_is_in_the_session_if_it_came_after_its_first_event(
+    runner: Runner, dimensions: tuple[AnyDimension, ...], is_report_first: bool
+) -> None:
+    site_id = f"site-{next(_sites)}"
+    view, report = (Seed(0, 1, name, path, "", "", name == "pageview", 0, "", "") for name, path in TIED)
+    events = [event_of(seed, CHANGES[0], site_id) for seed in ((report, view) if is_report_first else (view, report))]
+    runner.run(write(runner.store, events, 1))
+    span = Range(CHANGES[0] - timedelta(hours=20), CHANGES[0] + timedelta(hours=30), ZoneInfo("UTC"))
+    # A flag for the report and one for the view: one of them sorts it first where flags decide, and the other last.
+    for path, wanted in (("/a", int(not is_report_first)), ("/", 1)):
+        condition = HasDone(Compare(Operator.IS, Dimension.PAGE, (path,)))
+        query = Query(site_id, span, (Metric.VISITS, Metric.VISITORS), dimensions, filter=condition)
+        check(runner, events, query)
+        assert len(Questioner(query, events).rows()[0]) == (wanted if dimensions else 1)
 
 
 @pytest.mark.parametrize("operator", list(Operator))

@@ -106,7 +106,7 @@ def test_every_instant_is_in_the_bucket_that_bears_its_name(
     day = max(at for at in days if at <= instant)
     assert day_key(day, zone) == local.date().isoformat()
     hour = max(at for at in hours if at <= instant)
-    assert hour_key(hour, zone) == local.replace(minute=0, second=0, microsecond=0).isoformat()
+    assert hour_key(hour, zone) == f"{local:%Y-%m-%dT%H:00:00}{local.isoformat(timespec='seconds')[19:]}"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,16 @@ def test_every_instant_is_in_the_bucket_that_bears_its_name(
 )
 def test_a_day_has_as_many_hour_buckets_as_it_has_clock_hours(zone: str, day: date, buckets: int) -> None:
     assert len(hour_starts(day_range(day, day, ZoneInfo(zone)))) == buckets
+
+
+@pytest.mark.parametrize(
+    ("day", "key"), [(date(2024, 4, 7), "2024-04-07T01:00:00+10:30"), (date(2024, 10, 6), "2024-10-06T02:00:00+11:00")]
+)
+def test_the_hour_in_which_clocks_turn_by_half_an_hour_is_called_by_its_own_offset(day: date, key: str) -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    keys = [hour_key(start, zone) for start in hour_starts(day_range(day, day, zone))]
+    assert keys.count(key) == 1
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_range_in_the_wrong_order_names_its_field() -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from footfall.event import ENGAGEMENT
 from footfall.query.query import (
     FIELDS,
     All,
     AnyDimension,
     Compare,
+    Dimension,
     Filter,
     HasDone,
     Not,
@@ -112,6 +114,33 @@ def met_by_an_event(part: Filter | None) -> Filter | None:
     if isinstance(part, Compare) and part.dimension in _OF_FIRST:
         return part
     return part if scopes(part) == {Scope.EVENT} else None
+
+
+def asks_for_reports(condition: Filter) -> bool:
+    """Is there something in it that sessions have done, and that a report of engagement can be?"""
+    if isinstance(condition, HasDone):
+        return True in _of_a_report(condition.part)
+    if isinstance(condition, Not):
+        return asks_for_reports(condition.part)
+    return isinstance(condition, All | Some) and any(map(asks_for_reports, condition.parts))
+
+
+def _of_a_report(condition: Filter) -> set[bool]:
+    """Which answers a report of engagement can give to a condition on events alone: only its name is known."""
+    if isinstance(condition, Compare):
+        if condition.dimension is Dimension.NAME and condition.operator in {Operator.IS, Operator.IS_NOT}:
+            wanted = condition.values if condition.case_sensitive else tuple(map(str.lower, condition.values))
+            return {(ENGAGEMENT in wanted) is not condition.operator.is_negative}
+        return {True, False}
+    if isinstance(condition, Not):
+        return {not answer for answer in _of_a_report(condition.part)}
+    if isinstance(condition, HasDone):
+        return {True, False}
+    # One part that says so settles it: a no settles All, a yes settles Some; else every part has to say the opposite.
+    settles = isinstance(condition, Some)
+    answers = [_of_a_report(part) for part in condition.parts]
+    found = {settles} if any(settles in each for each in answers) else set()
+    return found | ({not settles} if all((not settles) in each for each in answers) else set())
 
 
 def compares(condition: Filter) -> bool:

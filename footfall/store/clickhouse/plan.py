@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 from footfall.query.query import AnyDimension, Dimension, Goals, Query, Scope
-from footfall.store.clickhouse.conditions import Values, compares, met_by_an_event, parts_of, size, split
+from footfall.store.clickhouse.conditions import (
+    Values,
+    asks_for_reports,
+    compares,
+    met_by_an_event,
+    parts_of,
+    size,
+    split,
+)
 from footfall.store.clickhouse.figures import ENGAGED_MS, METRICS, NO_MONEY, SCROLLED, money, nothing
 from footfall.store.clickhouse.sessions import (
     AT_MS,
@@ -61,6 +69,8 @@ class Plan:
     def groups(self) -> str:
         """All groups with all metrics, up to GROUP BY."""
         asked = {metric.scope for metric in self._query.metrics}
+        if self._query.counts_reports and (asked != {Scope.EVENT} or self._query.dimensions or self._query.filter):
+            raise AssertionError("reports of engagement were to be counted of more than all events")
         knows_sessions = Scope.SESSION in self._dimensions or bool(self._on_sessions or self._on_both)
         if asked == {Scope.EVENT} and not knows_sessions:
             return self._from_table(asked)
@@ -118,7 +128,7 @@ class Plan:
             "pageviews": f"countIf({IS_PAGEVIEW})",
             "money": money("revenue", "toString(currency)"),
         }
-        where = f"{self._where} AND {IS_COUNTED}"
+        where = self._where if self._query.counts_reports else f"{self._where} AND {IS_COUNTED}"
         if self._on_events is not None:
             where += f" AND {event_sql(self._on_events, self.values)}"
         selected = [*self._named(columns), *self._metrics(asked, words)]
@@ -135,7 +145,10 @@ class Plan:
         return self._sessions_of(is_packed=not needs_columns)
 
     def _sessions_of(self, *, is_packed: bool) -> Sessions:
-        return Sessions(self.values, self._where + self._only_visitors(), is_packed)
+        sessions = Sessions(self.values, self._where + self._only_visitors(), is_packed)
+        if any(part is not None and asks_for_reports(part) for part in (self._on_sessions, self._on_both)):
+            sessions.order_by_id()
+        return sessions
 
     def _only_visitors(self) -> str:
         """Leave out whoever has no event that could meet the filter, before sessions are made of everybody's events.

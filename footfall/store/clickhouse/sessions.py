@@ -195,6 +195,12 @@ class Sessions:
         """Every visitor's events in order."""
         if self._is_packed:
             bits = [f"bitShiftLeft(toUInt64({sql}), {place})" for place, sql in enumerate(self._flags)]
+            if self._needs_id:
+                # The id stands between time and flags until they are in order.
+                event = f"bitShiftLeft({_IN_ORDER}, {FLAGS_MAX}) + {' + '.join(bits)}"
+                shorter = f"bitShiftLeft(toUInt64(bitShiftRight(x, {FLAGS_MAX + 128})), {FLAGS_MAX}) + toUInt16(x)"
+                events = f"arrayMap(x -> {shorter}, arraySort(groupArray({event})))"
+                return f"SELECT visitor_id, {events} AS events FROM events WHERE {where} GROUP BY visitor_id"
             event = " + ".join([f"bitShiftLeft(toUInt64({AT_MS}), {FLAGS_MAX})", *bits])
         else:
             identity = "id" if self._needs_id else "0"

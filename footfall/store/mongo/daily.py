@@ -15,7 +15,7 @@ from pymongo import DESCENDING, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
-from footfall.event import ENGAGEMENT, PAGEVIEW, Event
+from footfall.event import PAGEVIEW, Event
 from footfall.query.query import Dimension, Direction, Metric, Query
 from footfall.store.base import Table
 from footfall.store.mongo.collections import DAYS, PATHS, VISITORS
@@ -58,9 +58,7 @@ def figures(events: Iterable[Event]) -> dict[Day, Figures]:
         day = found.setdefault(Day(event.site_id, on.isoformat()), Figures())
         day.events += 1
         day.last_ms = max(day.last_ms, event.occurred_at_ms)
-        # A report of engagement speaks of a pageview that was counted when it came.
-        if event.name != ENGAGEMENT or event.interactive:
-            day.visitors.add(event.visitor_id)
+        day.visitors.add(event.visitor_id)
         if event.name == PAGEVIEW:
             day.views += 1
             day.paths[event.path] += 1
@@ -148,7 +146,7 @@ def knows(query: Query) -> bool:
     if _instant_of_day(query.range.start) or _instant_of_day(query.range.end):
         return False
     plain = Query(query.site_id, query.range, query.metrics)
-    if query == plain:
+    if query == msgspec.structs.replace(plain, counts_reports=True):
         return set(query.metrics) <= _TOTALS
     leading = msgspec.structs.replace(
         plain, dimensions=(Dimension.PAGE,), order_by=_LEADING_FIRST, limit=query.limit or 0
