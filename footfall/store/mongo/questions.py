@@ -2,7 +2,8 @@
 runs the same SQL on them as on its own tables.
 
 What MongoDB sends is not decoded here: the engine reads BSON itself. Only the fields that the statement names are asked
-for. Measured with 1,000,000 events: see DESIGN.md.
+for. Measured on 2 busy cores, bounce rate by source: 1,000,000 events are 141 MB of BSON, laid out in 1.5 s and
+counted in 3.0 s, once MongoDB has sent them.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from footfall.store.mongo.documents import columns_in, projection, table
 T = TypeVar("T")
 
 EVENTS_MAX: Final = 5_000_000
-"""More than these are not laid out for one question."""
+"""More than these are not laid out for one question: they would be counted for as long as a question may take."""
 LAY_OUT_S_MAX: Final = 60
 _TOO_MANY: Final = (
     f"store: the question is about more than {EVENTS_MAX:,} events, which is too many for MongoDB: ask for a shorter "
