@@ -75,6 +75,10 @@ class Sites:
             task.add_done_callback(_note_failure)
         return await asyncio.shield(task)
 
+    def changed(self, site: Site) -> None:
+        """Take note of what was just saved, so that whoever saved it here meets it at once."""
+        self._copy[site.id] = self._created_meanwhile[site.id] = site
+
     async def close(self) -> None:
         """Stop renewing, and wait for what is under way."""
         if self._renewing is not None:

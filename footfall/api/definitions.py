@@ -49,6 +49,7 @@ def _site_routes(context: ApiContext) -> list[HTTPRouteHandler]:
         changes = parse_rules(await _body(request))
         changed = msgspec.structs.replace(await _ensured(context, site_id), **changes)
         await context.registry.save_site(changed)
+        context.sites.changed(changed)
         return _answer(_site_body(changed))
 
     return [site, change]

@@ -112,9 +112,15 @@ def without_one(definitions: Definitions, kind: Kind, name: str) -> Definitions:
     try:
         parse_definitions(raw(changed), Definitions())
     except Invalid as error:
-        used = "; ".join(f"{fault.field} {fault.message}" for fault in error.faults[:3])
-        raise Invalid(Fault("name", f"is still needed by another definition: {used}"[:500])) from None
+        users = list(dict.fromkeys(_user(changed, fault.field) for fault in error.faults))
+        raise Invalid(Fault("name", f"is still needed by {', '.join(users[:3])}")) from None
     return changed
+
+
+def _user(definitions: Definitions, field: str) -> str:
+    """What *field*, `funnels[0].steps[1]` for one, belongs to."""
+    kind, place = field.replace("]", "[").split("[")[:2]
+    return f"the {Kind(kind).one} {all_of(definitions, Kind(kind))[int(place)].name!r}"
 
 
 def raw(definitions: Definitions) -> dict[str, list[dict[str, Any]]]:

@@ -96,8 +96,15 @@ def _all_groups(asking: Asking, found: Iterable[Group]) -> list[Group]:
 
 
 def _comparer(asking: Asking) -> Callable[[Pair, Pair], int]:
-    """Orders rows as a store does: null last, ties by the dimensions."""
+    """Orders rows as a store does: null last, ties by the dimensions, and buckets by when they begin.
+
+    Not by what they are called: where clocks go back, 02:00+02:00 comes before 02:00+01:00.
+    """
     metrics = list(asking.asked.metrics)
+    nth = {
+        place: {name: number for number, name in enumerate(bucket_keys(asking.dimensions[place], asking.span))}
+        for place in asking.times
+    }
     places: list[tuple[int, int, Direction]] = []
     for by, way in asking.order:
         if by in asking.dimensions:
@@ -114,6 +121,8 @@ def _comparer(asking: Asking) -> Callable[[Pair, Pair], int]:
                 continue
             if a is None or b is None:
                 return 1 if a is None else -1
+            if part == 0 and place in nth:
+                a, b = nth[place][a], nth[place][b]
             return -1 if (a < b) is (way is Direction.ASC) else 1
         return 0
 

@@ -346,3 +346,20 @@ async def test_a_question_over_the_limit_says_so(tmp_path: Path) -> None:
         assert response.status_code == 503
         assert response.json()["error"] == "store: the question took longer than 20 s"
         assert int(response.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2024-10-27", ["01:00:00+02:00", "02:00:00+02:00", "02:00:00+01:00", "03:00:00+01:00"]),
+        ("America/St_Johns", "2024-11-03", ["00:00:00-02:30", "01:00:00-02:30", "01:00:00-03:30", "02:00:00-03:30"]),
+    ],
+)
+async def test_the_hour_that_clocks_repeat_comes_in_the_order_of_time(
+    footfall: Running, zone: str, day: str, hours: list[str]
+) -> None:
+    asked = {"dimensions": ["time:hour"], "date_range": [day, day], "timezone": zone}
+    names = [row[0] for row in await rows(footfall, **asked)]
+    assert names == sorted(names, key=datetime.fromisoformat)
+    assert [name.partition("T")[2] for name in names if name.partition("T")[2] in hours] == hours
+    assert [row[0] for row in await rows(footfall, **asked, order_by=[["time:hour", "desc"]])] == names[::-1]

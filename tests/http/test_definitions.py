@@ -191,3 +191,10 @@ async def test_reading_needs_the_scope_read_and_changing_admin_for_that_site(tmp
         assert found["owner"] == [404, 200, 404, 200, 200, 200]
         other = await footfall.http.put("/api/sites/other/goals/a", json={"event": "e"}, headers=owner)
         assert other.status_code == 403
+
+
+async def test_a_rule_is_in_force_as_soon_as_the_answer_says_so(footfall: Running) -> None:
+    question = {"site_id": "shop", "metrics": ["events"], "date_range": ["2024-01-15", "2024-01-15"]}
+    for zone in ("Asia/Tehran", "Europe/Berlin", "America/St_Johns"):
+        data(await footfall.http.patch("/api/sites/shop", json={"timezone": zone}))
+        assert (await footfall.http.post("/api/query", json=question)).json()["query"]["timezone"] == zone
