@@ -42,12 +42,13 @@ class MongoRegistry:
 
     @classmethod
     async def open(cls, uri: str, *, now: Callable[[], int] = _wall_ms) -> "MongoRegistry":
-        """Raises Misconfigured for a URI that is none and for a standalone server, Unavailable where none answers."""
+        """Raises Misconfigured for a URI that is none, a server that refuses us or has no transactions, Unavailable."""
         calls = MongoCalls(uri)
         registry = cls(calls, now)
         try:
-            await calls.check()
-            await registry._salts.start()
+            async with calls.starting():
+                await calls.check()
+                await registry._salts.start()
         except FootfallError:
             await calls.close()
             raise

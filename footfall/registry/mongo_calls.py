@@ -1,6 +1,7 @@
 """MongoCalls: every call of the registry to MongoDB goes through here: bounded in number, with our own failures."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
@@ -19,6 +20,8 @@ CALLS_MAX: Final = 1_000
 CALL_MS: Final = 5_000
 """How long one call may take, with all its tries."""
 FIND_SERVER_MS: Final = 3_000
+_REFUSED: Final = frozenset({13, 18, 8000})
+"""Unauthorized, AuthenticationFailed, and what MongoDB Atlas says instead."""
 
 
 class MongoCalls:
@@ -41,6 +44,18 @@ class MongoCalls:
         )
         self._under_way = 0
         self._is_closed = False
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncIterator[None]:
+        """Around the first calls: a server that refuses us is a matter of the settings, and no waiting mends it."""
+        try:
+            yield
+        except Unavailable as error:
+            if isinstance(error.__cause__, OperationFailure) and error.__cause__.code in _REFUSED:
+                raise Misconfigured(
+                    f"MONGODB_URI: the server refuses its user or password: {_said(error.__cause__)}"
+                ) from error
+            raise
 
     async def check(self) -> None:
         """Raise Unavailable where no server answers, Misconfigured for one that has no transactions."""

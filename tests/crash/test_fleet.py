@@ -2,6 +2,7 @@
 
 import queue
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -186,3 +187,24 @@ def test_a_fleet_counts_exactly_through_a_kill_and_outages_of_both_servers(
         assert "footfall_events_stored_total" in worker.http.get("/metrics").text
         assert worker.http.get("/api/stats", params={"site_id": SITE}).status_code == 404
         assert worker.kill(15) == 0
+
+
+def test_a_worker_that_is_told_to_stop_while_its_store_is_away_ends_in_order(
+    valkey: Valkey, mongo: Mongo, tmp_path: Path
+) -> None:
+    settings = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(valkey.port), "MONGODB_URI": mongo.uri("stopped")}
+    event = {"site_id": SITE, "event_type": "pageview", "timestamp": f"{DAY}T12:00:00Z"}
+    with Footfall(tmp_path / "data", "api", name="-api", **settings) as api:
+        with Footfall(tmp_path / "data", "worker", name="-worker", **settings) as worker:
+            assert api.http.post("/api/event", json={**event, "user_id": "anna"}).status_code == 202
+            api.settle()
+            mongo.kill()
+            assert api.http.post("/api/event", json={**event, "user_id": "ben"}).status_code == 202
+            time.sleep(1)  # it is tried by then
+            assert worker.kill(signal.SIGTERM) == 0, worker.log_path.read_text()
+            assert "Traceback" not in worker.log_path.read_text()
+        mongo.start()
+        with Footfall(tmp_path / "data", "worker", name="-worker-2", **settings):
+            api.until_status("/api/health/ready", 200)
+            api.settle()
+        assert api.stats(SITE, date=DAY)["unique_users_count"] == 2

@@ -60,6 +60,18 @@ async def test_a_standalone_server_is_refused_with_the_command_that_mends_it() -
         server.close()
 
 
+async def test_a_wrong_password_is_a_matter_of_the_settings_and_is_not_told() -> None:
+    server = Mongo("--auth")
+    try:
+        server.start()
+        uri = server.uri("registry", "authSource=admin").replace("//", "//footfall:s3cret@")
+        with pytest.raises(Misconfigured, match="MONGODB_URI: the server refuses its user or password") as caught:
+            await MongoRegistry.open(uri)
+        assert "s3cret" not in str(caught.value)
+    finally:
+        server.close()
+
+
 @contextmanager
 def lost_sockets_forgiven() -> Iterator[None]:
     """The driver loses a socket where it is closed while it connects, which it does all the time to a dead server."""
