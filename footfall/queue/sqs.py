@@ -26,6 +26,7 @@ from footfall.queue.base import Delivery, Depth, FailedJobs, Lane
 from footfall.queue.split import split
 from footfall.queue.sqs_client import BATCH_ENTRIES_MAX, POLL_S, SqsClient, counts, in_batches, redrive_advice
 from footfall.queue.sqs_failed import SqsFailedJobs
+from footfall.queue.sqs_leases import SqsLeases
 from footfall.queue.sqs_ledger import SqsLedger
 from footfall.queue.sqs_messages import (
     JOB_BYTES_MAX,
@@ -84,10 +85,7 @@ class SqsQueue:
         """What long polls have brought and reserve() has not leased yet; at most one answer for each lane."""
         self._put_off: dict[str, int] = {}
         """Message id -> when its back-off ends, of those that this process put off."""
-        self._held: dict[str, int] = {}
-        """Message id -> when it was put, of those that this process has leased."""
-        self._extended: dict[str, int] = {}
-        """Receipt -> when its lease ends, of those that this process made longer."""
+        self._leases = SqsLeases(now_ms)
         self._busy_since_ms: int | None = None
         self.failed: FailedJobs = SqsFailedJobs(client, failed_url, ledger, self._send_back)
 
@@ -238,16 +236,14 @@ class SqsQueue:
                 spent = msgspec.structs.replace(ticket_of(leased), tries=self._attempts)
                 await self._set_aside(spent, one.receipt, one.payloads, len(one.payloads), LEASE_RAN_OUT)
             else:
-                self._held[one.id] = one.put_at_ms
+                self._leases.hold([leased])
                 deliveries.append(leased)
 
     async def extend(self, deliveries: Sequence[Delivery], lease_s: float) -> None:
         """Queue.extend, ten at a time. SQS lets nobody hold a message for more than twelve hours in all."""
         visibility_s = min(max(1, math.ceil(lease_s)), VISIBILITY_MAX_S)
-        now_ms = self.now_ms()
-        self._extended = {token: until_ms for token, until_ms in self._extended.items() if until_ms > now_ms}
         for lane in Lane:
-            of_lane = [one for one in deliveries if ticket_of(one).lane is lane and now_ms < self._until_ms(one)]
+            of_lane = [one for one in deliveries if ticket_of(one).lane is lane and self._leases.is_open(one)]
             for start in range(0, len(of_lane), BATCH_ENTRIES_MAX):
                 part = of_lane[start : start + BATCH_ENTRIES_MAX]
                 entries = [
@@ -259,24 +255,13 @@ class SqsQueue:
                 try:
                     await self.client.batch("change_message_visibility_batch", self._urls[lane], entries, taken)
                 finally:
-                    self._extended |= {part[number].token: until_ms for number in taken}
-
-    def _until_ms(self, delivery: Delivery) -> int:
-        """When its lease ends."""
-        return self._extended.get(delivery.token, ticket_of(delivery).until_ms)
-
-    def _is_over(self, delivery: Delivery) -> bool:
-        """Whether its lease ran out; if not, it is no longer held after this answer."""
-        self._held.pop(ticket_of(delivery).message_id, None)
-        is_over = self.now_ms() >= self._until_ms(delivery)
-        self._extended.pop(delivery.token, None)
-        return is_over
+                    self._leases.extend([part[number] for number in taken], until_ms)
 
     # --- what became of it ---
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Queue.ack, ten at a time."""
-        good = [one for one in deliveries if not self._is_over(one)]
+        """Queue.ack, ten at a time. Given again after it failed, it goes on where it was, and counts nothing twice."""
+        good = [one for one in deliveries if self._leases.is_open(one)]
         for lane in Lane:
             of_lane = [one for one in good if ticket_of(one).lane is lane]
             for start in range(0, len(of_lane), BATCH_ENTRIES_MAX):
@@ -287,10 +272,13 @@ class SqsQueue:
                     await self.client.batch("delete_message_batch", self._urls[lane], entries, taken)
                 finally:
                     self.ledger.add(done=sum(len(part[number].payloads) for number in taken))
+                    self._leases.settle(part[number].token for number in taken)
+                # The others' receipts are no longer good.
+                self._leases.settle(one.token for one in part)
 
     async def retry(self, delivery: Delivery, error: str) -> None:
         """Queue.retry, by visibility."""
-        if self._is_over(delivery):
+        if not self._leases.is_open(delivery):
             return
         ticket = ticket_of(delivery)
         if ticket.tries >= self._attempts:
@@ -299,35 +287,46 @@ class SqsQueue:
         wait_s = min(math.ceil(self._backoff_ms * 2 ** (ticket.tries - 1) / 1000), VISIBILITY_MAX_S)
         change = {"Id": "0", "ReceiptHandle": delivery.token, "VisibilityTimeout": wait_s}
         await self.client.batch("change_message_visibility_batch", self._urls[ticket.lane], [change])
+        self._leases.settle([delivery.token])
         now_ms = self.now_ms()
         self._put_off = {key: until_ms for key, until_ms in self._put_off.items() if until_ms > now_ms}
         self._put_off[ticket.message_id] = now_ms + wait_s * 1000
 
     async def bury(self, delivery: Delivery, error: str, payloads: Sequence[bytes] | None = None) -> None:
-        """Queue.bury: into the failed queue first, then out of its own; killed in between, it is buried twice."""
+        """Queue.bury: into the failed queue first, then out of its own. Given again after it failed in between, it goes
+        on there; killed in between, it is buried twice."""
         if payloads is not None and not payloads:
             await self.ack([delivery])
-        elif not self._is_over(delivery):
+        elif self._leases.is_open(delivery):
             chosen = delivery.payloads if payloads is None else payloads
             await self._set_aside(ticket_of(delivery), delivery.token, chosen, len(delivery.payloads), error)
 
     async def _set_aside(
         self, ticket: Ticket, receipt: str, payloads: Sequence[bytes], events: int, error: str
     ) -> None:
-        """Move *payloads* of a message of *events* to the failed queue."""
-        one, _ = entry(
-            0,
-            payloads,
-            ticket.lane,
-            put_at_ms=ticket.put_at_ms,
-            earlier=ticket.earlier + ticket.tries,
-            error=error or " ",
-            failed_at_ms=self.now_ms(),
-        )
-        await self.client.batch("send_message_batch", self.failed_url, [one])
+        """Move *payloads* of a message of *events* to the failed queue, where an earlier try may have put them."""
+        copy = (ticket.message_id, hash(tuple(payloads)))
+        if not self._leases.is_copied(copy):
+            one, _ = entry(
+                0,
+                payloads,
+                ticket.lane,
+                put_at_ms=ticket.put_at_ms,
+                earlier=ticket.earlier + ticket.tries,
+                error=error or " ",
+                failed_at_ms=self.now_ms(),
+            )
+            await self.client.batch("send_message_batch", self.failed_url, [one])
+            self._leases.note_copy(copy, is_counted=False)
+        if not self._leases.is_counted(copy):
+            # Before the delete, which may fail for good: failed_events are those of the failed queue, whatever happens.
+            self.ledger.add(failed=len(payloads))
+            self._leases.note_copy(copy, is_counted=True)
+            JOBS_FAILED.inc()
         await self._delete(ticket.lane, receipt)
-        self.ledger.add(failed=len(payloads), done=events - len(payloads))
-        JOBS_FAILED.inc()
+        self.ledger.add(done=events - len(payloads))
+        self._leases.settle([receipt])
+        self._leases.forget_copy(copy)
 
     async def _delete(self, lane: Lane, receipt: str) -> None:
         await self.client.batch("delete_message_batch", self._urls[lane], [{"Id": "0", "ReceiptHandle": receipt}])
@@ -373,7 +372,7 @@ class SqsQueue:
         if not jobs:
             self._busy_since_ms = None
             return 0.0
-        known = [self._busy_since_ms or now_ms, *self._held.values(), *(one.put_at_ms for one in self._found)]
+        known = [self._busy_since_ms or now_ms, *self._leases.put_at_ms(), *(one.put_at_ms for one in self._found)]
         self._busy_since_ms = min(known)
         return max(0, now_ms - self._busy_since_ms) / 1000
 

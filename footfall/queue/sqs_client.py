@@ -27,6 +27,8 @@ POLL_S = 5
 then nobody sees before their visibility ends, so close() waits for the end of the last one."""
 CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = POLL_S + 10
+SEND_TIMEOUT_S = 5.0
+"""Of a send, the driver's second try included: somebody waits for its answer, and should hear soon that there is none."""
 SENDS_MAX = 4
 """How often the entries of a batch that SQS did not take are sent, the first time included."""
 PAUSE_S = 0.1
@@ -63,6 +65,8 @@ def translated() -> Iterator[None]:
     """Raise Unavailable for what SQS or the way to it is to blame for; a wrong call stays the bug that it is."""
     try:
         yield
+    except TimeoutError as error:  # says nothing by itself
+        raise Unavailable("SQS did not answer in time") from error
     except (BotoCoreError, OSError) as error:
         raise Unavailable(f"SQS can not be reached: {error}") from error
     except ClientError as error:
@@ -108,8 +112,10 @@ class SqsClient:
         """What the operation *name* (send_message_batch and so on) answers."""
         if self._is_closed:
             raise Unavailable("the queue is closed")
+        timeout_s = SEND_TIMEOUT_S if name == "send_message_batch" else None
         with translated():
-            answer: dict[str, Any] = await getattr(self._client, name)(**arguments)
+            async with asyncio.timeout(timeout_s):
+                answer: dict[str, Any] = await getattr(self._client, name)(**arguments)
             return answer
 
     async def find(self, name: str) -> str:

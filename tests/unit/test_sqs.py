@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from footfall.errors import Misconfigured, TooLarge, Unavailable
+from footfall.queue import sqs_client
 from footfall.queue.base import Lane
 from footfall.queue.sqs import NOT_OURS, SqsQueue
 from footfall.queue.sqs_client import SENDS_MAX
@@ -46,10 +47,14 @@ class Proxy:
         self.failures = 0
         self.is_sender_fault = False
         self.batches = 0
+        self.answers = threading.Event()
+        """While it is not set, calls wait."""
+        self.answers.set()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                proxy.answers.wait()
                 target = self.headers["X-Amz-Target"]
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 refused: list[dict[str, Any]] = []
@@ -167,6 +172,103 @@ async def test_a_service_that_does_not_answer_is_unavailable(harness: SqsHarness
         await queue.depth()
     with pytest.raises(Unavailable):
         await opened(harness, tmp_path, endpoint_url=proxy.url)
+
+
+async def test_a_send_that_hangs_is_unavailable_long_before_a_poll_would_be(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url)
+    monkeypatch.setattr(sqs_client, "SEND_TIMEOUT_S", 0.2)
+    proxy.answers.clear()
+    try:
+        with pytest.raises(Unavailable, match="in time"):
+            await queue.put([b"1"])
+    finally:
+        proxy.answers.set()
+
+
+async def test_an_ack_that_failed_in_part_and_is_given_again_counts_each_job_once(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path
+) -> None:
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url)
+    for number in range(15):
+        await queue.put([b"%d" % number])
+    deliveries = [*await queue.reserve(10, LEASE_S), *await queue.reserve(5, LEASE_S)]
+    assert len(deliveries) == 15
+    await queue.put([b"later"])
+    proxy.kind, proxy.passes, proxy.failures = "DeleteMessageBatch", 1, SENDS_MAX
+    with pytest.raises(Unavailable):
+        await queue.ack(deliveries)
+    assert proxy.failures == 0
+    assert 10 <= queue.ledger.sums().done < 15, "it did not fail in part"
+    for _ in range(2):
+        await queue.ack(deliveries)
+        depth = await queue.depth()
+        assert (queue.ledger.sums().done, depth.waiting, depth.active, depth.unfinished_events) == (15, 1, 0, 1)
+
+
+@pytest.mark.parametrize("answer", ["ack", "retry", "bury"])
+async def test_an_answer_that_failed_once_is_good_until_an_extended_lease_ends(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path, answer: str
+) -> None:
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url, now_ms=lambda: round(aws().now_ms))
+    await queue.put([b"1"])
+    (delivery,) = await queue.reserve(1, 30)
+    await harness.pass_time(20)
+    await queue.extend([delivery], 300)
+    await harness.pass_time(15)
+    asks = {
+        "ack": partial(queue.ack, [delivery]),
+        "retry": partial(queue.retry, delivery, "try again"),
+        "bury": partial(queue.bury, delivery, "poison"),
+    }
+    proxy.kind, proxy.failures = (
+        "ChangeMessageVisibilityBatch" if answer == "retry" else "DeleteMessageBatch",
+        SENDS_MAX,
+    )
+    with pytest.raises(Unavailable):
+        await asks[answer]()
+    await asks[answer]()
+    await harness.pass_time(100)
+    assert len(await queue.reserve(1, LEASE_S)) == (answer == "retry")
+    sums = queue.ledger.sums()
+    assert (sums.done, sums.failed) == (answer == "ack", answer == "bury")
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_a_bury_that_failed_in_the_middle_and_is_given_again_leaves_one_copy(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path, is_back: bool
+) -> None:
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url, now_ms=lambda: round(aws().now_ms))
+    await queue.put([b"good", b"bad"])
+    (delivery,) = await queue.reserve(1, LEASE_S)
+    proxy.kind, proxy.failures = "DeleteMessageBatch", SENDS_MAX
+    with pytest.raises(Unavailable):
+        await queue.bury(delivery, "poison", [b"bad"])
+    if is_back:
+        await harness.pass_time(LEASE_S + 1)
+        (delivery,) = await queue.reserve(1, LEASE_S)
+    await queue.bury(delivery, "poison", [b"bad"])
+    await queue.bury(delivery, "poison", [b"bad"])
+    assert [job.payloads for job in await queue.failed.list(10)] == [(b"bad",)]
+    assert (queue.ledger.sums().done, (await queue.depth()).failed_events) == (1, 1)
+    assert await queue.failed.replay(None) == 1
+    depth = await queue.depth()
+    assert (depth.failed_events, depth.waiting, depth.active, depth.unfinished_events) == (0, 1, 0, 1)
+
+
+async def test_a_bury_of_which_only_the_copy_was_made_is_counted_as_failed(
+    harness: SqsHarness, proxy: Proxy, tmp_path: Path
+) -> None:
+    queue = await opened(harness, tmp_path, endpoint_url=proxy.url)
+    await queue.put([b"1"])
+    (delivery,) = await queue.reserve(1, LEASE_S)
+    proxy.kind, proxy.failures = "DeleteMessageBatch", SENDS_MAX
+    with pytest.raises(Unavailable):
+        await queue.bury(delivery, "poison")
+    assert queue.ledger.sums().failed == 1
+    await queue.failed.replay(None)
+    assert queue.ledger.sums().failed == 0
 
 
 async def test_a_put_over_the_limit_of_a_message_becomes_several(queue: SqsQueue) -> None:
