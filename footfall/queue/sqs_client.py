@@ -28,7 +28,7 @@ then nobody sees before their visibility ends, so close() waits for the end of t
 CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = POLL_S + 10
 SEND_TIMEOUT_S = 5.0
-"""Of a send, the driver's second try included: somebody waits for its answer, and should hear soon that there is none."""
+"""Of a send, the driver's second try included: somebody waits for the answer, and should soon hear of a failure."""
 SENDS_MAX = 4
 """How often the entries of a batch that SQS did not take are sent, the first time included."""
 PAUSE_S = 0.1
