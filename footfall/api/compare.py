@@ -3,19 +3,17 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
 from litestar import Request, Response, post
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.handlers import HTTPRouteHandler
 
 from footfall.api.context import ApiContext
-from footfall.api.posting import BODY_BYTES_MAX, COMMON, described, wants_csv
+from footfall.api.posting import BODY_BYTES_MAX, COMMON, answered, body_of, described
 from footfall.api.query import QUERY
 from footfall.door import Caller, require, require_somewhere
-from footfall.errors import TooLarge
 from footfall.event import SITE_ID_PATTERN
 from footfall.metrics import REPORT_SECONDS
 from footfall.query.asked import Asked
@@ -28,8 +26,6 @@ from footfall.reports.compare import SitesAnswer, as_csv, compare_sites
 from footfall.reports.span import Clock
 
 PATH: Final = "/api/compare"
-# Money is exact: a number in JSON that was never a float here.
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def routes(context: ApiContext) -> list[HTTPRouteHandler]:
@@ -39,10 +35,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
     async def compare(request: Request[Any, Any, Any]) -> Response[bytes]:
         caller = await context.caller(request.scope)
         require_somewhere(caller, Scope.READ)
-        try:
-            body = decoded(await request.body())
-        except RequestEntityTooLarge:
-            raise TooLarge(f"the body must be at most {BODY_BYTES_MAX} bytes") from None
+        body = decoded(await body_of(request))
         named = site_ids_in(body)
         for site in named:
             # Before anything is said of the names that are known there.
@@ -58,9 +51,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
         with REPORT_SECONDS.labels("compare").time():
             clocks = await _clocks(context, asked)
             found = await compare_sites(context.store, asked, clocks, page, len(sites) - len(chosen))
-        if wants_csv(request.headers.get("accept", "")):
-            return Response(as_csv(found, is_compared=page.compare is not None).encode(), media_type="text/csv")
-        return Response(_encode(found), media_type="application/json")
+        return answered(request, found, partial(as_csv, is_compared=page.compare is not None))
 
     return [compare]
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -98,13 +98,12 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
         made = await _export(context, asked, with_user_ids=wants_user_ids)
         who = who_asks(context, caller, request.scope)
         places.take(who)
-        try:
+        with ExitStack() as failing:
+            failing.callback(places.give_back, who)
             parts = export(context.store, made)
             # The first page before the first word: so a store that is down is a 503 and no broken file.
             first = [] if request.scope.get(IS_HEAD) else [await anext(parts)]
-        except BaseException:
-            places.give_back(who)
-            raise
+            failing.pop_all()
         packs = made.form is not Form.PARQUET and _takes_gzip(request.headers.get("accept-encoding", ""))
         return outflow(
             _headers(made, asked["from"], asked["to"], packs=packs),

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 import msgspec
@@ -126,11 +127,10 @@ def _stream(context: ApiContext, audiences: Audiences) -> HTTPRouteHandler:
         audience = audiences.of(site, asked.get("timezone") or await zone_of(context, site))
         who = who_asks(context, caller, request.scope)
         places.take(who)
-        try:
+        with ExitStack() as failing:
+            failing.callback(places.give_back, who)
             await audience.begun()
-        except BaseException:
-            places.give_back(who)
-            raise
+            failing.pop_all()
         last = _place(request.headers.get("last-event-id", ""))
         return outflow(
             {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"},

@@ -44,10 +44,7 @@ def report_route(
     async def report(request: Request[Any, Any, Any]) -> Response[bytes]:
         caller = await context.caller(request.scope)
         require_somewhere(caller, Scope.READ)
-        try:
-            body = decoded(await request.body())
-        except RequestEntityTooLarge:
-            raise TooLarge(f"the body must be at most {BODY_BYTES_MAX} bytes") from None
+        body = decoded(await body_of(request))
         definitions, site_id = Definitions(), site_id_in(body)
         if site_id is not None:
             # Before anything is said of the names that are known there.
@@ -57,11 +54,24 @@ def report_route(
         clock = await _clock_of(context, asked)
         with REPORT_SECONDS.labels(label).time():
             found = await answer(context.store, asked, clock)
-        if wants_csv(request.headers.get("accept", "")):
-            return Response(as_csv(found).encode(), media_type="text/csv")
-        return Response(_encode(found), media_type="application/json")
+        return answered(request, found, as_csv)
 
     return report
+
+
+async def body_of(request: Request[Any, Any, Any]) -> bytes:
+    """The body of a question. Raises TooLarge."""
+    try:
+        return await request.body()
+    except RequestEntityTooLarge:
+        raise TooLarge(f"the body must be at most {BODY_BYTES_MAX} bytes") from None
+
+
+def answered(request: Request[Any, Any, Any], found: F, as_csv: Callable[[F], str]) -> Response[bytes]:
+    """*found* as JSON, or as CSV for who prefers it."""
+    if wants_csv(request.headers.get("accept", "")):
+        return Response(as_csv(found).encode(), media_type="text/csv")
+    return Response(_encode(found), media_type="application/json")
 
 
 async def _clock_of(context: ApiContext, asked: About) -> Clock:

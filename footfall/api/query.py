@@ -3,16 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
 from litestar import Request, Response, post
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.handlers import HTTPRouteHandler
 
 from footfall.api.context import ApiContext
-from footfall.api.posting import BODY_BYTES_MAX, wants_csv
+from footfall.api.posting import BODY_BYTES_MAX, answered, body_of
 from footfall.api.stats import zone_of
 from footfall.door import require, require_somewhere
-from footfall.errors import TooLarge
 from footfall.event import SITE_ID_PATTERN
 from footfall.metrics import REPORT_SECONDS
 from footfall.query.asked import DIMENSIONS, LIMIT_DEFAULT, LIMIT_MAX, METRICS, OFFSET_MAX
@@ -25,9 +22,6 @@ from footfall.registry.base import Scope
 from footfall.reports.query import answer
 from footfall.reports.table import as_csv
 
-# Money is exact: a number in JSON that was never a float here.
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-
 
 def routes(context: ApiContext) -> list[HTTPRouteHandler]:
     """The route."""
@@ -36,10 +30,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
     async def query(request: Request[Any, Any, Any]) -> Response[bytes]:
         caller = await context.caller(request.scope)
         require_somewhere(caller, Scope.READ)
-        try:
-            body = await request.body()
-        except RequestEntityTooLarge:
-            raise TooLarge(f"the body must be at most {BODY_BYTES_MAX} bytes") from None
+        body = await body_of(request)
         definitions, site_id = NOTHING_DEFINED, site_of(body)
         if site_id is not None:
             # Before anything is said of the names that are known there.
@@ -50,9 +41,7 @@ def routes(context: ApiContext) -> list[HTTPRouteHandler]:
         with REPORT_SECONDS.labels("query").time():
             week_start = await _week_start_of(context, asked.site_id)
             found = await answer(context.store, asked, zone, datetime.now(UTC), week_start)
-        if wants_csv(request.headers.get("accept", "")):
-            return Response(as_csv(found).encode(), media_type="text/csv")
-        return Response(_encode(found), media_type="application/json")
+        return answered(request, found, as_csv)
 
     return [query]
 

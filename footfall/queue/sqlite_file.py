@@ -18,6 +18,7 @@ import msgspec
 from footfall.metrics import JOBS_FAILED
 from footfall.queue.base import Delivery, Lane
 from footfall.queue.sqlite_connection import PAGE_BYTES, connect, full
+from footfall.queue.sqlite_lease import Lease
 
 LANE_BITS = 56
 
@@ -123,28 +124,6 @@ def _unpack(lengths: str, bodies: bytes) -> Iterator[bytes]:
     for length in map(int, lengths.split(",")):
         yield from decode_body(memoryview(bodies)[start : start + length])
         start += length
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """Which rows a delivery is: those of [first, last] that carry the token."""
-
-    first: int
-    last: int
-    token: int
-
-    def delivery(self, payloads: tuple[bytes, ...], attempt: int) -> Delivery:
-        """As the port hands it out."""
-        return Delivery(f"{self.first}-{self.last}", f"{self.token:x}", payloads, attempt)
-
-    @classmethod
-    def of(cls, delivery: Delivery) -> "Lease":
-        """The way back."""
-        first, last = delivery.id.split("-")
-        return cls(int(first), int(last), int(delivery.token, 16))
-
-    def named(self) -> dict[str, int | str]:
-        """As parameters of a statement."""
-        return {"first": self.first, "last": self.last, "token": self.token}
 
 
 class QueueFile:
