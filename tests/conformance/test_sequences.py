@@ -389,6 +389,25 @@ def test_a_visitor_seen_before_the_range_is_in_no_cohort_of_it(runner: Runner) -
     assert (2, None, 2, None) in runner.ask(met)
 
 
+def test_returns_are_told_apart_in_as_many_periods_as_a_range_may_have(runner: Runner) -> None:
+    site_id = f"site-{next(_sites)}"
+    first = datetime(2023, 1, 1, 12, tzinfo=UTC)
+    days = [0, 1, 63, 64, 65, 127, 128, 255, 256, 257, 365]
+    runner.write(
+        *(an_event(first + timedelta(days=d), visitor_id=1, site_id=site_id) for d in days),
+        *(an_event(first + timedelta(days=d), visitor_id=2, site_id=site_id) for d in (64, 320)),
+    )
+    for count in (64, 65, 256, 257, 366):
+        span = Range(first - timedelta(hours=12), first + timedelta(days=count, hours=-12), UTC_ZONE)
+        seen = [d for d in days if d < count]
+        wanted = [(0, None, 1, None), *((0, day, 1, int(day == seen[-1])) for day in seen)]
+        if count > 64:
+            wanted += [(64, None, 1, None), (64, 64, 1, int(count <= 320))]
+            wanted += [(64, 320, 1, 1)] if count > 320 else []
+        found = runner.ask(Retention(site_id=site_id, range=span, period=Dimension.DAY))
+        assert sorted(found, key=repr) == sorted(wanted, key=repr)
+
+
 def test_a_journey_counts_where_people_go_and_where_they_leave(runner: Runner) -> None:
     site_id = f"site-{next(_sites)}"
     for visitor, path in enumerate(["xabc", "ab", "aac", "ad", "x"], 1):
