@@ -25,7 +25,7 @@ from footfall.store.clickhouse.statements import migrations
 from footfall.store.clickhouse.store import SLICE_EVENTS, ClickHouseStore
 from footfall.wire import STORE_FOLDER
 
-WORLD_VERSION = 1
+WORLD_VERSION = 2
 """Of bench/world.py: another world is another folder."""
 SETTLE_S = 900.0
 """The engine looks for replaced parts ever more seldom while nothing is written: they were seen to go after 280 s."""

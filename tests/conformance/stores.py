@@ -6,8 +6,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from footfall.event import Event, encode, new_id
-from footfall.store.base import Store
+from footfall.event import Event, decode, encode, new_id
+from footfall.store.base import Batch, Store, Written
+from footfall.store.clickhouse.door import Door
 from footfall.store.clickhouse.engine import ChdbEngine
 from footfall.store.clickhouse.store import ClickHouseStore
 from footfall.store.mongo.store import MongoStore
@@ -51,6 +52,36 @@ async def open_chdb(path: Path) -> ClickHouseStore:
     return await ClickHouseStore.open(ChdbEngine(path / "events", memory_bytes=1_000_000_000), fsync=False)
 
 
+class KeptStore(ClickHouseStore):
+    """The embedded store with spans of a few events, kept after some writes and not after others: so questions meet
+    kept sessions, gaps between them, spans that late events have ended, and visitors who stand apart."""
+
+    def __init__(self, door: Door) -> None:
+        super().__init__(door)
+        self._writes = 0
+
+    async def write(self, batch: Batch) -> Written:
+        assert self.keeper is not None
+        written = await super().write(batch)
+        self._writes += 1
+        self.keeper.step_events = (1, 1_000)[self._writes % 2]
+        for site_id in {decode(payload).site_id for payload in batch.payloads}:
+            if self._writes % 4 < 3:
+                await self.keeper.keep(site_id)
+        return written
+
+
+async def open_kept(path: Path) -> KeptStore:
+    """As open_chdb, with sessions kept."""
+    store = await KeptStore.open(ChdbEngine(path / "events", memory_bytes=1_000_000_000), fsync=False)
+    assert isinstance(store, KeptStore)
+    assert store.keeper is not None
+    await store.keeper.close()
+    store.keeper.span_events = 2
+    store.keeper.tails_ms = (900_000, 3_600_000)
+    return store
+
+
 async def open_clickhouse(path: Path) -> ServerStore:
     """The server store, on the endpoint that stands for a server; a database for each path."""
     database = f"t_{blake2b(bytes(path), digest_size=8).hexdigest()}"
@@ -65,6 +96,7 @@ async def open_mongodb(path: Path) -> MongoStore:
 STORES: dict[str, Callable[[Path], Awaitable[Store]]] = {
     "memory": _memory,
     "chdb": open_chdb,
+    "kept": open_kept,
     "clickhouse": open_clickhouse,
     "mongodb": open_mongodb,
 }

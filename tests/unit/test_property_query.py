@@ -67,7 +67,7 @@ GROUPABLE: list[AnyDimension] = [
     GOALS,
     *[each for each in Dimension if each is not Dimension.MINUTE],
 ]
-EXAMPLES = {"chdb": 40}
+EXAMPLES = {"chdb": 40, "kept": 40}
 """How many examples are drawn for a store; for others EXAMPLES_ELSEWHERE, for they compile the same questions."""
 EXAMPLES_ELSEWHERE = 12
 _sites = count()

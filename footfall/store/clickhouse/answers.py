@@ -10,6 +10,7 @@ from footfall.store.clickhouse.compile import compile_query
 from footfall.store.clickhouse.door import Params, Rows
 from footfall.store.clickhouse.events import FORMATS, compile_events, place_of
 from footfall.store.clickhouse.sequences import compile_sequence
+from footfall.store.clickhouse.spans import Cover
 
 
 class Reader(Protocol):
@@ -24,9 +25,9 @@ class Reader(Protocol):
         ...
 
 
-async def rows(reader: Reader, query: Query) -> Table:
-    """See Store."""
-    question = compile_query(query)
+async def rows(reader: Reader, query: Query, cover: Cover | None = None) -> Table:
+    """See Store. *cover*: what the reader keeps of the sessions in the query's range."""
+    question = compile_query(query, cover)
     answer = await reader.select(question.sql, question.params)
     total = None
     if query.with_total:

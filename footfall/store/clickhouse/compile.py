@@ -9,6 +9,7 @@ import msgspec
 from footfall.query.query import AnyDimension, Direction, Metric, Query
 from footfall.store.clickhouse.figures import READERS, is_something
 from footfall.store.clickhouse.plan import Plan
+from footfall.store.clickhouse.spans import Cover
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -32,13 +33,13 @@ class Question(msgspec.Struct, frozen=True):
         ]
 
 
-def compile_query(query: Query) -> Question:
+def compile_query(query: Query, cover: Cover | None = None) -> Question:
     """The statement for *query*. Rows whose metrics are all nothing are left out, but for the one without dimensions.
 
-    What is ordered by a metric only is ordered by the dimensions within it, so that a limit cuts one way. Raises
-    Invalid where time would be cut into too many buckets.
+    What is ordered by a metric only is ordered by the dimensions within it, so that a limit cuts one way. *cover*: what
+    is kept of the sessions in its range. Raises Invalid where time would be cut into too many buckets.
     """
-    plan = Plan(query)
+    plan = Plan(query, cover)
     sql = plan.groups()
     kept = [is_something(metric, f"m{i}") for i, metric in enumerate(query.metrics)]
     counted = None

@@ -26,6 +26,8 @@ class Door(Protocol):
     kind: str
     setting: str
     """The setting that says where the events are."""
+    is_alone: bool
+    """Does nobody else ever write where it leads to?"""
 
     def turn(self) -> AbstractAsyncContextManager[int]:
         """While it is held, nobody else writes, in this process or in any other.

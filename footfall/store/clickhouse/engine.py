@@ -101,6 +101,7 @@ class ChdbEngine:
 
     kind = "chdb"
     setting = "DATA_DIR"
+    is_alone = True
 
     def __init__(self, path: Path, memory_bytes: int) -> None:
         """Open, or create. Raises Misconfigured when another process, or another engine in this one, has the door."""

@@ -28,6 +28,7 @@ from footfall.store.clickhouse.sessions import (
     event_column,
     event_sql,
 )
+from footfall.store.clickhouse.spans import Cover
 from footfall.store.clickhouse.time_buckets import Bucket, milliseconds
 
 _ENTRY = {Dimension.PAGE: Dimension.ENTRY_PAGE, Dimension.HOSTNAME: Dimension.ENTRY_HOSTNAME}
@@ -39,8 +40,10 @@ _BEFORE_END = "occurred_at < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')"
 class Plan:
     """Which of the two, or both, kinds of rows a query reads, and what it says of each."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, cover: Cover | None = None) -> None:
+        """*cover*: what is kept of the sessions in the query's range."""
         self._query = query
+        self._cover = cover
         self.values = Values()
         self._dimensions = {dimension.scope for dimension in query.dimensions}
         self._buckets: dict[AnyDimension, Bucket] = {
@@ -145,23 +148,16 @@ class Plan:
         return self._sessions_of(is_packed=not needs_columns)
 
     def _sessions_of(self, *, is_packed: bool) -> Sessions:
-        sessions = Sessions(self.values, self._where + self._only_visitors(), is_packed)
+        sessions = Sessions(self.values, self._where, is_packed, self._who_did(), self._cover)
         if any(part is not None and asks_for_reports(part) for part in (self._on_sessions, self._on_both)):
             sessions.order_by_id()
         return sessions
 
-    def _only_visitors(self) -> str:
-        """Leave out whoever has no event that could meet the filter, before sessions are made of everybody's events.
-
-        Whole visitors, for the other events of one who stays say where sessions begin and end.
-        """
-        said = ""
-        for part in (self._on_events, *parts_of(self._on_sessions)):
-            could = met_by_an_event(part)
-            if could is not None:
-                event = event_sql(could, self.values)
-                said += f" AND visitor_id IN (SELECT visitor_id FROM events WHERE {self._where} AND {event})"
-        return said
+    def _who_did(self) -> list[str]:
+        """What some event of a visitor has to meet who could meet the filter: all others are left out before sessions
+        are made of everybody's events."""
+        could = [met_by_an_event(part) for part in (self._on_events, *parts_of(self._on_sessions))]
+        return [event_sql(part, self.values) for part in could if part is not None]
 
     def _from_sessions(self, asked: set[Scope]) -> str:
         """A session is a row."""
@@ -178,8 +174,13 @@ class Plan:
         elif Scope.EVENT in asked:
             words["events"] = f"sum({sessions.counted()})"
         selected = [*self._named(columns), *self._metrics(asked, words)]
-        where = f" WHERE {' AND '.join(met)}" if met else ""
-        return f"SELECT {', '.join(selected)} FROM ({sessions.sql(with_events=False)}){where}{self._group_by()}"
+        where = " AND ".join(met) or "true"
+        rows = sessions.sql(with_events=False, only=where)
+        return f"SELECT {', '.join(selected)} FROM ({rows}) WHERE {where}{self._group_by()}"
+
+    def _rows_of_events(self, sessions: Sessions) -> str:
+        only = "true" if self._on_sessions is None else sessions.condition(self._on_sessions)
+        return sessions.sql(with_events=True, only=only)
 
     def _columns(self, sessions: Sessions, at_ms: str) -> list[str]:
         """The dimensions of a row that is an event, or a session; *at_ms*: which time of it counts."""
@@ -203,7 +204,7 @@ class Plan:
             words["money"] = money(sessions.carry("revenue"), sessions.carry("toString(currency)"))
         where = " AND ".join([sessions.is_counted, *self._events_met(sessions)])
         selected = [*self._named(columns), *self._metrics({Scope.EVENT}, words)]
-        return f"SELECT {', '.join(selected)} FROM ({sessions.sql(with_events=True)}) WHERE {where}{self._group_by()}"
+        return f"SELECT {', '.join(selected)} FROM ({self._rows_of_events(sessions)}) WHERE {where}{self._group_by()}"
 
     def _from_visits(self) -> str:
         """A session is a row for each group in which it has an event."""
@@ -221,7 +222,7 @@ class Plan:
         is_entry = " AND ".join(["pageviews > 0", *entered]) if entered else "true"
         inner = (
             f"SELECT {named}{session}, max({is_entry}) AS entered "
-            f"FROM ({sessions.sql(with_events=True)}) WHERE {where} GROUP BY {keys}{session}"
+            f"FROM ({self._rows_of_events(sessions)}) WHERE {where} GROUP BY {keys}{session}"
         )
         selected = [f"d{i}" for i in range(len(columns))]
         selected += self._metrics({Scope.SESSION}, {"is_entry": "entered"})
@@ -245,6 +246,6 @@ class Plan:
         key = ", ".join([*(f"d{i}" for i in range(len(columns))), "visitor_id", "started_ms", "page"])
         named = [*self._named(columns), "visitor_id", "started_ms", f"{sessions.carry('path')} AS page"]
         where = f" WHERE {' AND '.join(met)}" if met else ""
-        inner = f"SELECT {', '.join([*named, *figures])} FROM ({sessions.sql(with_events=True)}){where} GROUP BY {key}"
+        inner = f"SELECT {', '.join([*named, *figures])} FROM ({self._rows_of_events(sessions)}){where} GROUP BY {key}"
         selected = [*(f"d{i}" for i in range(len(columns))), *self._metrics({Scope.PAGE}, {})]
         return f"SELECT {', '.join(selected)} FROM ({inner}){self._group_by()}"

@@ -127,6 +127,7 @@ class ServerDoor:
 
     kind = "clickhouse"
     setting = "CLICKHOUSE_URL"
+    is_alone = False
 
     def __init__(
         self,

@@ -1,14 +1,19 @@
 """Sessions as SQL: one row for each, computed when asked, with what is carried along of their events.
 
-Per visitor the events in order of time, cut where the gap is too long; nothing is stored about sessions. Events of one
-millisecond go by their ids, which count up in the order in which they were accepted. Reports of engagement keep a
-session open and are carried in it, but it begins with its first other event, and without one it is none.
+Per visitor the events in order of time, cut where the gap is too long. Events of one millisecond go by their ids, which
+count up in the order in which they were accepted. Reports of engagement keep a session open and are carried in it, but
+it begins with its first other event, and without one it is none. Where sessions of a part of the range are kept already
+(spans.py), they are read, and only the others made.
 """
 # ruff: noqa: S608 - what is put together here are constants, numbers and placeholders
 
+from collections.abc import Sequence
+
 from footfall.event import ENGAGEMENT, PAGEVIEW
 from footfall.query.query import FIELDS, SESSION_GAP_MS, AnyDimension, Dimension, Filter, Goals, HasDone, Scope, Taken
+from footfall.store.clickhouse import kept
 from footfall.store.clickhouse.conditions import Values, condition
+from footfall.store.clickhouse.spans import Cover
 
 AT_MS = "toUnixTimestamp64Milli(occurred_at)"
 IS_PAGEVIEW = f"name = '{PAGEVIEW}'"
@@ -29,15 +34,22 @@ FLAGS_MAX = 16
 class Sessions:
     """Collects what a question needs of each session and of each event in it, then says it as a subquery."""
 
-    def __init__(self, values: Values, where: str, is_packed: bool) -> None:
+    def __init__(
+        self, values: Values, where: str, is_packed: bool, who: Sequence[str] = (), cover: Cover | None = None
+    ) -> None:
         """*is_packed*: an event is carried as one number, its time and up to 16 flags, which takes a third of the time
-        of the general form; only for what asks nothing of an event but its time and yes or no."""
+        of the general form; only for what asks nothing of an event but its time and yes or no. *who*: visitors have to
+        have an event that meets each of these. *cover*: what is kept of the sessions in the range, which is then used
+        if it knows all that is asked."""
         self._values = values
         self._where = where
         self._is_packed = is_packed
+        self._who = who
+        self._cover = cover
         self._flags: list[str] = []
         self._columns: list[str] = []
-        self._selected: dict[str, tuple[str, str]] = {}
+        self._carried: set[str] = set()
+        self._selected: dict[str, tuple[str, str, str | None]] = {}
         self._needs_id = False
         self._has_next = False
         self._pageview = self._flag(IS_PAGEVIEW)
@@ -45,8 +57,8 @@ class Sessions:
         self._counted = self._flag(IS_COUNTED)
         self.is_counted = self.of("e", self._counted)
         other = self._flag(_IS_OTHER)
-        self._count(IS_PAGEVIEW, self._pageview, name="pageviews")
-        self._count(_IS_OTHER, other, name="others")
+        self._count(IS_PAGEVIEW, self._pageview, name="pageviews", kept_as="pageviews")
+        self._count(_IS_OTHER, other, name="others", kept_as="others")
 
     def of(self, event: str, carried: tuple[str, int]) -> str:
         """What is *carried* of the event that is called *event*."""
@@ -76,18 +88,22 @@ class Sessions:
 
     def carry(self, sql: str) -> str:
         """*sql*, a value of an event in the table, as a value of the event `e`."""
+        self._carried.add(sql)
         return self.of("e", self._column(sql))
 
-    def _select(self, sql: str, aggregated: str, name: str = "") -> str:
-        """The column of *sql*, which is of `session`; *aggregated*: the same of the rows of a visitor's one session."""
+    def _select(self, sql: str, aggregated: str, of_kept: str | None, name: str = "") -> str:
+        """The column of *sql*, which is of `session`; *aggregated*: the same of the rows of a visitor's one session;
+        *of_kept*: of the row of a kept session, None where it does not know."""
         if sql not in self._selected:
-            self._selected[sql] = (name or f"s{len(self._selected)}", aggregated)
+            self._selected[sql] = (name or f"s{len(self._selected)}", aggregated, of_kept)
         return self._selected[sql][0]
 
-    def _count(self, condition: str, *flags: tuple[str, int], name: str = "") -> str:
-        """The column with how many events of the session have all *flags*, which say *condition*."""
+    def _count(self, condition: str, *flags: tuple[str, int], name: str = "", kept_as: str = "") -> str:
+        """The column with how many events of the session have all *flags*, which say *condition*; *kept_as*: where it
+        is counted already."""
         met = " AND ".join(self.of("x", flag) for flag in flags)
-        return self._select(f"arrayCount(x -> {met}, session)", f"countIf({condition})", name)
+        of_kept = kept_as or kept.count(condition)
+        return self._select(f"arrayCount(x -> {met}, session)", f"countIf({condition})", of_kept, name)
 
     def attribute(self, dimension: Dimension) -> str:
         """A dimension of the session, as a column of the subquery."""
@@ -95,12 +111,12 @@ class Sessions:
         field, taken = FIELDS[dimension]
         column = self._column(f"toString({field})")
         if taken is Taken.FIRST:
-            return self._select(
-                self.of("session[1]", column), f"toString(argMinIf({field}, {_IN_ORDER}, {IS_COUNTED}))"
-            )
+            first = f"toString(argMinIf({field}, {_IN_ORDER}, {IS_COUNTED}))"
+            return self._select(self.of("session[1]", column), first, kept.attribute(dimension))
         find, found = ("arrayFirst", "argMinIf") if taken is Taken.ENTRY else ("arrayLast", "argMaxIf")
         chosen = f"{find}(x -> {self.of('x', self._pageview)}, session)"
-        return self._select(self.of(chosen, column), f"toString({found}({field}, {_IN_ORDER}, {IS_PAGEVIEW}))")
+        aggregated = f"toString({found}({field}, {_IN_ORDER}, {IS_PAGEVIEW}))"
+        return self._select(self.of(chosen, column), aggregated, kept.attribute(dimension))
 
     def meets(self, event_condition: Filter) -> tuple[str, str]:
         """Of a condition on events alone: whether `e` meets it, and the column with how many of the session do."""
@@ -113,7 +129,7 @@ class Sessions:
 
     def counted(self) -> str:
         """The column with how many events of the session are no reports of engagement."""
-        return self._count(IS_COUNTED, self._counted)
+        return self._count(IS_COUNTED, self._counted, kept_as="counted")
 
     def counted_that_meet(self, event_condition: Filter) -> str:
         """The column with how many of those meet the condition."""
@@ -147,44 +163,98 @@ class Sessions:
         """Any condition, on `e` and its session."""
         return condition(part, self.dimension, self.has_done, self._values)
 
-    def sql(self, *, with_events: bool) -> str:
-        """The subquery: visitor_id, started_ms, duration_ms, pageviews, others, what else was asked for, and
-        `session`, an array of events, or one row for each event `e`."""
-        if with_events or self._is_packed:
-            return self._cut(self._where, with_events=with_events)
-        # Most visitors have one session: then nothing has to be sorted and cut, which is four times as quick.
-        several = (
-            f"SELECT visitor_id FROM events WHERE {self._where} GROUP BY visitor_id HAVING NOT ({_HAS_ONE_SESSION})"
-        )
-        cut = self._cut(f"{self._where} AND visitor_id IN ({several})", with_events=False)
-        return f"{self._aggregated()} UNION ALL {cut}"
+    def whole(self, sql: str) -> str:
+        """The column with *sql*, a value of an event in the table, of all the session's events in order."""
+        carried = self.of("x", self._column(sql))
+        return self._select(f"arrayMap(x -> {carried}, session)", "", None)
 
-    def _aggregated(self) -> str:
+    def offsets_ms(self) -> str:
+        """The column with how long after the session's first event each of them was."""
+        return self._select(f"arrayMap(x -> {self.at_ms('x')} - {self.at_ms('session[1]')}, session)", "", None)
+
+    def sql(self, *, with_events: bool, only: str = "true") -> str:
+        """The subquery: visitor_id, started_ms, duration_ms, pageviews, others, what else was asked for, and with
+        events one row for each event `e`. *only*: what is asked of its columns outside, for kept rows are many."""
+        if self._cover is None or not self._is_kept(with_events=with_events):
+            return self._made(self._where, "", with_events=with_events)
+        near = f"{self._where} AND {kept.is_near(self._cover)}"
+        made = self._made(near, kept.begins(self._cover), with_events=with_events)
+        return f"{self._from_kept(self._cover, only, with_events=with_events)} UNION ALL {made}"
+
+    def runs(self, where: str) -> str:
+        """Without a shorter way, and with begun_ms, when the run began that the session is of; for what is kept."""
+        return self._cut(where, "", with_events=False, is_begun_told=True)
+
+    def _is_kept(self, *, with_events: bool) -> bool:
+        """Do the rows of kept sessions know all that is asked?"""
+        if self._has_next or any(of_kept is None for _, _, of_kept in self._selected.values()):
+            return False
+        return not with_events or all(map(kept.is_known, {*self._flags, *self._carried}))
+
+    def _from_kept(self, cover: Cover, only: str, *, with_events: bool) -> str:
+        named = "".join(f", {of_kept} AS {name}" for name, _, of_kept in self._selected.values())
+        if not with_events:
+            sessions = f"SELECT {kept.FACTS}{named} FROM {kept.TABLE} WHERE {kept.is_used(cover)}"
+            return f"SELECT * FROM ({sessions}) WHERE {only}"
+        if self._is_packed:
+            bits = [f"bitShiftLeft(toUInt64({sql}), {place})" for place, sql in enumerate(self._flags)]
+            event = " + ".join([f"bitShiftLeft(toUInt64(at_ms), {FLAGS_MAX})", *bits])
+        else:
+            identity = "toFixedString('', 16)" if self._needs_id else "0"
+            flags = ", ".join(f"toUInt8({sql})" for sql in self._flags)
+            columns = ", ".join(sql if sql in self._carried else "''" for sql in self._columns)
+            event = f"tuple(at_ms, {identity}, tuple({flags}), tuple({columns or '0'}))"
+        asked = [*self._flags, *self._carried]
+        names = "".join(f", {name}" for name, _, _ in self._selected.values())
+        sessions = f"SELECT {kept.FACTS}{named}{kept.arrays(asked)} FROM {kept.TABLE} WHERE {kept.is_used(cover)}"
+        events = (
+            f"SELECT visitor_id, started_ms, duration_ms{names}, started_ms + offset_ms AS at_ms{kept.fields(asked)} "
+            f"FROM (SELECT * FROM ({sessions}) WHERE {only}) {kept.array_join(asked)}"
+        )
+        return f"SELECT visitor_id, started_ms, duration_ms{names}, {event} AS e FROM ({events})"
+
+    def _made(self, where: str, begins: str, *, with_events: bool) -> str:
+        """The sessions of the events that meet *where*; *begins*: of runs only whose `begun_ms` and visitor meet it."""
+        # Whole visitors, for the other events of one who stays say where sessions begin and end.
+        where += "".join(
+            f" AND visitor_id IN (SELECT visitor_id FROM events WHERE {where} AND {did})" for did in self._who
+        )
+        if with_events or self._is_packed:
+            return self._cut(where, begins, with_events=with_events)
+        # Most visitors have one session: then nothing has to be sorted and cut, which is four times as quick.
+        several = f"SELECT visitor_id FROM events WHERE {where} GROUP BY visitor_id HAVING NOT ({_HAS_ONE_SESSION})"
+        cut = self._cut(f"{where} AND visitor_id IN ({several})", begins, with_events=False)
+        return f"{self._aggregated(where, begins)} UNION ALL {cut}"
+
+    def _aggregated(self, where: str, begins: str) -> str:
         """Sessions of visitors who have one."""
         first, last = (f"toUnixTimestamp64Milli({end}(occurred_at))" for end in ("min", "max"))
-        selected = "".join(f", {sql} AS {name}" for name, sql in self._selected.values())
+        selected = "".join(f", {sql} AS {name}" for name, sql, _ in self._selected.values())
+        began = f" AND {begins.replace('begun_ms', first)}" if begins else ""
         return (
             f"SELECT visitor_id, {first} AS started_ms, {last} - {first} AS duration_ms{selected} FROM events "
-            f"WHERE {self._where} GROUP BY visitor_id HAVING {_HAS_ONE_SESSION}"
+            f"WHERE {where} GROUP BY visitor_id HAVING {_HAS_ONE_SESSION}{began}"
         )
 
-    def _cut(self, where: str, *, with_events: bool) -> str:
+    def _cut(self, where: str, begins: str, *, with_events: bool, is_begun_told: bool = False) -> str:
         """Sessions of any visitors: their events in order, cut where the gap is too long."""
         times = f"arrayMap(x -> {self.at_ms('x')}, events)"
         split = f"arraySplit((x, gap) -> gap > {SESSION_GAP_MS}, events, arrayDifference({times}))"
         is_counted = f"x -> {self.of('x', self._counted)}"
+        begun = f", {self.at_ms('run[1]')} AS begun_ms" if is_begun_told or begins else ""
         sessions = (
-            f"SELECT visitor_id, arraySlice(run, arrayFirstIndex({is_counted}, run)) AS session "
+            f"SELECT visitor_id{begun}, arraySlice(run, arrayFirstIndex({is_counted}, run)) AS session "
             f"FROM ({self._by_visitor(where)}) ARRAY JOIN {split} AS run WHERE arrayExists({is_counted}, run)"
+            f"{f' AND {begins}' if begins else ''}"
         )
         first, last = self.at_ms("session[1]"), self.at_ms("session[-1]")
-        selected = "".join(f", {sql} AS {name}" for sql, (name, _) in self._selected.items())
+        selected = "".join(f", {sql} AS {name}" for sql, (name, _, _) in self._selected.items())
         events, nexts, each = (", session", "", "session AS e") if with_events else ("", "", "")
         if self._has_next:
             nexts, each = f", {self._next_views()} AS nexts", f"{each}, nexts AS next_view"
         rows = (
             f"SELECT visitor_id, {first} AS started_ms, {last} - {first} AS duration_ms"
-            f"{selected}{events}{nexts} FROM ({sessions})"
+            f"{', begun_ms' if is_begun_told else ''}{selected}{events}{nexts} FROM ({sessions})"
         )
         if not with_events:
             return rows

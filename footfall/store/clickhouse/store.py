@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import msgspec
 
@@ -16,6 +17,8 @@ from footfall.store.base import Batch, Check, Ledger, Table, Written
 from footfall.store.clickhouse import answers
 from footfall.store.clickhouse import statements as sql
 from footfall.store.clickhouse.door import Door, Params
+from footfall.store.clickhouse.keeper import TOUCHED, Keeper
+from footfall.store.clickhouse.time_buckets import milliseconds
 
 SLICE_EVENTS = 100_000
 """A batch over this is written in slices: 100,000 events stand in memory as about 100 MB."""
@@ -37,9 +40,12 @@ class ClickHouseStore:
         self.kind = door.kind
         # One write at a time: a redelivery that comes while the first write runs waits, and then finds its ids.
         self._writing = asyncio.Lock()
+        self.keeper = Keeper(door, self._writing) if door.is_alone else None
+        """None where others write too, of whose late events nothing is known here."""
+        self._touched: dict[str, dict[int, int]] = {}
 
     @classmethod
-    async def open(cls, door: Door, fsync: bool = True) -> "ClickHouseStore":
+    async def open(cls, door: Door, fsync: bool = True) -> Self:
         """Bring the tables up to date. Raises Misconfigured when a newer version of Footfall made them."""
         async with door.turn():
             await door.define(sql.VERSION_TABLE)
@@ -57,7 +63,11 @@ class ClickHouseStore:
                     await door.command(sql.NOTE_VERSION, {"version": version})
             for table in ("events", "drops", "schema_version"):
                 await door.define(sql.durable(table, fsync))
-        return cls(door)
+        store = cls(door)
+        if store.keeper is not None:
+            await store.keeper.open()
+            store.keeper.start()
+        return store
 
     async def write(self, batch: Batch) -> Written:
         """See Store. Slices are written one after the other; a redelivery completes what a failure cut short."""
@@ -95,6 +105,9 @@ class ClickHouseStore:
             if verdicts:
                 await self._door.command(sql.WRITE_DROPPED, turn)
         finally:
+            if self.keeper is not None:
+                self.keeper.touch(self._touched)
+                self._touched = {}
             await self._door.command(sql.CLEAR_INCOMING)
         duplicates = verdicts.pop(DropReason.DUPLICATE.value, 0)
         dropped = sum(verdicts.values())
@@ -118,11 +131,17 @@ class ClickHouseStore:
             raise Unstorable("a payload is not one event")
         if wrong:
             raise Unstorable(f"{wrong} events have an id, a key or a time that can not be stored")
+        if self.keeper is not None:
+            for site_id, bucket, n in await self._door.select(TOUCHED, writer=True):
+                self._touched.setdefault(str(site_id), {})[int(bucket)] = int(n)
         return bool(needs_verdicts)
 
     async def rows(self, query: Query) -> Table:
         """See Store."""
-        return await answers.rows(self._door, query)
+        cover = None
+        if self.keeper is not None:
+            cover = self.keeper.cover(query.site_id, milliseconds(query.range.start), milliseconds(query.range.end))
+        return await answers.rows(self._door, query, cover)
 
     async def page(self, query: EventsQuery) -> Page:
         """See Store."""
@@ -160,6 +179,8 @@ class ClickHouseStore:
 
     async def close(self) -> None:
         """See Store."""
+        if self.keeper is not None:
+            await self.keeper.close()
         async with self._writing:
             await self._door.close()
 

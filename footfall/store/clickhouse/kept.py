@@ -1,0 +1,122 @@
+"""Kept sessions in SQL: their table, how its rows are used in a question, and how they are made.
+
+A row is one session with its attributes, and its events as arrays of what is asked of them most: name, page, hostname.
+What asks more of an event has all sessions made of the events.
+"""
+
+import re
+from collections.abc import Iterable
+
+from footfall.event import Event
+from footfall.query.query import Dimension, Scope
+from footfall.store.clickhouse.spans import Cover
+
+TABLE = "sessions"
+ATTRIBUTES = {d: d.value.removeprefix("visit:") for d in Dimension if d.scope is Scope.SESSION}
+"""The columns of what a session has; an empty text where it has none."""
+ARRAYS = {"name": "names", "path": "paths", "hostname": "hostnames", "interactive": "interactives"}
+"""A field of events, and the column with those of a session's events."""
+_OTHER_FIELDS = {*Event.__struct_fields__, "occurred_at", "received_at", "delay_ms", "key_head", "key_tail"} - {*ARRAYS}
+
+_ARRAY_TYPES = {"interactive": "Bool"}
+CREATE = f"""
+CREATE TABLE IF NOT EXISTS {TABLE}
+(
+    site_id LowCardinality(String),
+    span UInt32 CODEC(Delta, ZSTD(1)),
+    -- When the run of events began that the session is of; lead_ms later it began itself, with its first counted event.
+    begun_at DateTime64(3, 'UTC') CODEC(Delta, LZ4),
+    lead_ms UInt32 CODEC(T64, ZSTD(1)),
+    visitor_id UInt64 CODEC(LZ4),
+    duration_ms UInt32 CODEC(T64, ZSTD(1)),
+    pageviews UInt32 CODEC(T64, ZSTD(1)),
+    others UInt32 CODEC(T64, ZSTD(1)),
+    counted UInt32 CODEC(T64, ZSTD(1)),
+    {"".join(f"{column} LowCardinality(String), " for column in ATTRIBUTES.values())}
+    offsets_ms Array(UInt32) CODEC(ZSTD(1)),
+    {", ".join(f"{a} Array({_ARRAY_TYPES.get(f, 'LowCardinality(String)')}) CODEC(ZSTD(1))" for f, a in ARRAYS.items())}
+)
+ENGINE = MergeTree PARTITION BY toYYYYMM(begun_at) ORDER BY (site_id, begun_at)
+SETTINGS min_bytes_for_wide_part = 67108864, old_parts_lifetime = 60"""
+EMPTY = f"TRUNCATE TABLE IF EXISTS {TABLE}"
+FORGET = f"ALTER TABLE {TABLE} DELETE WHERE site_id = {{site_id:String}} AND span IN (%s) SETTINGS mutations_sync = 1"
+
+FACTS = (
+    "visitor_id, toUnixTimestamp64Milli(begun_at) + lead_ms AS started_ms, toInt64(sessions.duration_ms) AS duration_ms"
+)
+
+
+def attribute(dimension: Dimension) -> str:
+    """A dimension of a kept session."""
+    return f"toString({ATTRIBUTES[dimension]})"
+
+
+def is_known(sql: str) -> bool:
+    """Does *sql*, on an event in the table of events, speak only of what is kept of events?"""
+    return _OTHER_FIELDS.isdisjoint(re.findall(r"\w+", sql))
+
+
+def _used(sqls: Iterable[str]) -> list[str]:
+    words = {word for sql in sqls for word in re.findall(r"\w+", sql)}
+    return [field for field in ARRAYS if field in words]
+
+
+def count(condition: str) -> str | None:
+    """How many events of a kept session meet *condition*, which is on an event in the table; None: it is not known."""
+    if not is_known(condition):
+        return None
+    fields = _used([condition])
+    if not fields:
+        return f"if({condition}, length(offsets_ms), 0)"
+    return f"arrayCount(({', '.join(fields)}) -> {condition}, {', '.join(ARRAYS[field] for field in fields)})"
+
+
+def arrays(sqls: Iterable[str]) -> str:
+    """The columns that *sqls*, each on an event, read, as a part of a list."""
+    return "".join(f", {name}" for name in ("offsets_ms", *(ARRAYS[field] for field in _used(sqls))))
+
+
+def fields(sqls: Iterable[str]) -> str:
+    """The fields of an event that *sqls* read, as a part of a list."""
+    return "".join(f", {field}" for field in _used(sqls))
+
+
+def array_join(sqls: Iterable[str]) -> str:
+    """One row for each event of a session, with what *sqls* read under the names that events have it."""
+    joined = ["offsets_ms AS offset_ms", *(f"{ARRAYS[field]} AS {field}" for field in _used(sqls))]
+    return f"ARRAY JOIN {', '.join(joined)}"
+
+
+def _moment(at_ms: int) -> str:
+    return f"fromUnixTimestamp64Milli({at_ms}, 'UTC')"
+
+
+def _any(parts: list[str]) -> str:
+    return f"({' OR '.join(parts)})" if parts else "false"
+
+
+def is_used(cover: Cover) -> str:
+    """Which rows of the table *cover* means."""
+    begun = _any([f"(begun_at >= {_moment(start)} AND begun_at < {_moment(end)})" for start, end in cover.kept])
+    said = f"site_id = {{site_id:String}} AND {begun} AND span <= {cover.newest}"
+    if cover.dead:
+        said += f" AND span NOT IN ({', '.join(map(str, cover.dead))})"
+    if cover.apart:
+        said += f" AND visitor_id NOT IN ({', '.join(map(str, cover.apart))})"
+    return said
+
+
+def is_near(cover: Cover) -> str:
+    """Which events are needed to make the sessions that *cover* lacks."""
+    near = [f"(occurred_at >= {_moment(gap.from_ms)} AND occurred_at < {_moment(gap.to_ms)})" for gap in cover.gaps]
+    if cover.apart:
+        near.append(f"visitor_id IN ({', '.join(map(str, cover.apart))})")
+    return _any(near)
+
+
+def begins(cover: Cover) -> str:
+    """Whether a run of those events, by `begun_ms` and its visitor, is one that *cover* lacks."""
+    begun = [f"(begun_ms >= {gap.start_ms} AND begun_ms < {gap.end_ms})" for gap in cover.gaps]
+    if cover.apart:
+        begun.append(f"visitor_id IN ({', '.join(map(str, cover.apart))})")
+    return _any(begun)
