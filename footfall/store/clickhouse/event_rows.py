@@ -57,20 +57,21 @@ class EventRows:
         self._span = span
         self._on_events, self._on_sessions, self._on_both = split(condition)
         self._columns: dict[str, str] = {}
-        self._where = IN_RANGE
+        self.where = IN_RANGE
+        """Which events of the table are looked at, whole visitors in the range."""
         if who_did is not None:
-            self._where += self._only_who(self.met(who_did))
+            self.where += self._only_who(self.met(who_did))
         if are_new:
             before = f"SELECT visitor_id FROM events WHERE {OF_SITE} AND NOT ({FROM_START}) AND {IS_COUNTED}"
-            self._where += f" AND visitor_id NOT IN ({before})"
+            self.where += f" AND visitor_id NOT IN ({before})"
         # Who has no event that could meet the filter is left out before sessions are made of everybody's events.
         for part in (self._on_events, *parts_of(self._on_sessions)):
             could = met_by_an_event(part)
             if could is not None:
-                self._where += self._only_who(event_sql(could, self.values))
+                self.where += self._only_who(event_sql(could, self.values))
         self._sessions: Sessions | None = None
         if with_sessions or condition is not None:
-            self._sessions = Sessions(self.values, self._where, is_packed=False)
+            self._sessions = Sessions(self.values, self.where, is_packed=False)
             # Whether a report of engagement is before the session's first event or within it may hang on it.
             self._sessions.order_by_id()
 
@@ -114,19 +115,38 @@ class EventRows:
         named = "".join(f", {sql} AS {name}" for name, sql in self._columns.items())
         if self._sessions is None:
             return (
-                f"SELECT visitor_id, {AT_MS} AS at_ms, id, true AS is_kept{named} FROM events WHERE {self._where}{only}"
+                f"SELECT visitor_id, {AT_MS} AS at_ms, id, true AS is_kept{named} FROM events WHERE {self.where}{only}"
             )
         sessions = self._sessions
+        kept = self._kept(sessions)
+        if self._on_both is not None:
+            # Whether some event of the session meets it is only known beside all of them.
+            kept = f"{kept} AND max({self._both(sessions, self._on_both)}) OVER (PARTITION BY visitor_id, started_ms)"
+        return (
+            f"SELECT visitor_id, {sessions.at_ms('e')} AS at_ms, {sessions.carry('id')} AS id, started_ms, "
+            f"{kept} AS is_kept{named} FROM ({sessions.sql(with_events=True)})"
+        )
+
+    def kept_sessions(self) -> str:
+        """The sessions that the filter keeps, as rows of visitor_id and started_ms; empty where there is none."""
+        sessions = self._sessions
+        if sessions is None:
+            return ""
+        kept = self._kept(sessions)
+        if self._on_both is not None:
+            kept = f"{kept} AND {self._both(sessions, self._on_both)}"
+        rows = sessions.sql(with_events=self._on_both is not None)
+        return f"SELECT visitor_id, started_ms FROM ({rows}) WHERE {kept}"
+
+    def _kept(self, sessions: Sessions) -> str:
+        """Whether a session meets what the filter says of its events and of itself apart."""
         kept = ["true"]
         if self._on_events is not None:
             kept.append(f"{sessions.counted_that_meet(self._on_events)} > 0")
         if self._on_sessions is not None:
             kept.append(sessions.condition(self._on_sessions))
-        if self._on_both is not None:
-            # Whether some event of the session meets it is only known beside all of them.
-            both = f"{sessions.condition(self._on_both)} AND {sessions.is_counted}"
-            kept.append(f"max({both}) OVER (PARTITION BY visitor_id, started_ms)")
-        return (
-            f"SELECT visitor_id, {sessions.at_ms('e')} AS at_ms, {sessions.carry('id')} AS id, started_ms, "
-            f"{' AND '.join(kept)} AS is_kept{named} FROM ({sessions.sql(with_events=True)})"
-        )
+        return " AND ".join(kept)
+
+    def _both(self, sessions: Sessions, condition: Filter) -> str:
+        """Whether the event `e` of a session meets what the filter says of both at once."""
+        return f"{sessions.condition(condition)} AND {sessions.is_counted}"
