@@ -58,7 +58,7 @@ class EventRows:
         self._on_events, self._on_sessions, self._on_both = split(condition)
         self._columns: dict[str, str] = {}
         self.where = IN_RANGE
-        """Which events of the table are looked at, whole visitors in the range."""
+        """Which events of the table are looked at: in the range all of a visitor's, or none."""
         if who_did is not None:
             self.where += self._only_who(self.met(who_did))
         if are_new:
@@ -118,35 +118,16 @@ class EventRows:
                 f"SELECT visitor_id, {AT_MS} AS at_ms, id, true AS is_kept{named} FROM events WHERE {self.where}{only}"
             )
         sessions = self._sessions
-        kept = self._kept(sessions)
-        if self._on_both is not None:
-            # Whether some event of the session meets it is only known beside all of them.
-            kept = f"{kept} AND max({self._both(sessions, self._on_both)}) OVER (PARTITION BY visitor_id, started_ms)"
-        return (
-            f"SELECT visitor_id, {sessions.at_ms('e')} AS at_ms, {sessions.carry('id')} AS id, started_ms, "
-            f"{kept} AS is_kept{named} FROM ({sessions.sql(with_events=True)})"
-        )
-
-    def kept_sessions(self) -> str:
-        """The sessions that the filter keeps, as rows of visitor_id and started_ms; empty where there is none."""
-        sessions = self._sessions
-        if sessions is None:
-            return ""
-        kept = self._kept(sessions)
-        if self._on_both is not None:
-            kept = f"{kept} AND {self._both(sessions, self._on_both)}"
-        rows = sessions.sql(with_events=self._on_both is not None)
-        return f"SELECT visitor_id, started_ms FROM ({rows}) WHERE {kept}"
-
-    def _kept(self, sessions: Sessions) -> str:
-        """Whether a session meets what the filter says of its events and of itself apart."""
         kept = ["true"]
         if self._on_events is not None:
             kept.append(f"{sessions.counted_that_meet(self._on_events)} > 0")
         if self._on_sessions is not None:
             kept.append(sessions.condition(self._on_sessions))
-        return " AND ".join(kept)
-
-    def _both(self, sessions: Sessions, condition: Filter) -> str:
-        """Whether the event `e` of a session meets what the filter says of both at once."""
-        return f"{sessions.condition(condition)} AND {sessions.is_counted}"
+        if self._on_both is not None:
+            # Whether some event of the session meets it is only known beside all of them.
+            both = f"{sessions.condition(self._on_both)} AND {sessions.is_counted}"
+            kept.append(f"max({both}) OVER (PARTITION BY visitor_id, started_ms)")
+        return (
+            f"SELECT visitor_id, {sessions.at_ms('e')} AS at_ms, {sessions.carry('id')} AS id, started_ms, "
+            f"{' AND '.join(kept)} AS is_kept{named} FROM ({sessions.sql(with_events=True)})"
+        )

@@ -26,7 +26,8 @@ def compile_journey(journey: Journey) -> Compiled:
     rows = EventRows(journey.site_id, journey.range, journey.filter, with_sessions=False, who_did=journey.anchor)
     anchor = "false" if journey.anchor is None else rows.met(journey.anchor)
     takes_part = f"(({_KINDS[journey.kind]}) AND {IS_COUNTED} OR {anchor})"
-    steps = _steps(journey, _runs(rows, takes_part, anchor))
+    runs = _runs if journey.filter is None else _kept_runs
+    steps = _steps(journey, runs(rows, _event(takes_part, anchor)))
     length = journey.depth + 1
     paths = (
         f"SELECT arraySlice(steps, 1, {length}) AS path, count() AS n, countIf(length(steps) <= {length}) AS ends "
@@ -48,43 +49,52 @@ def _names_of(column: str, condition: str) -> str:
     return f"(SELECT arraySort(groupArray(toString({column}))) FROM ({names}))"
 
 
-def _runs(rows: EventRows, takes_part: str, anchor: str) -> str:
-    """Every visitor's events in order, cut where the gap is too long: `run` with a number for each event, its name and
-    three flags, and `times`."""
+def _event(takes_part: str, anchor: str) -> str:
+    """What is carried of an event of the table: the number of its name, and three flags."""
     numbers = (
         f"if({IS_PAGEVIEW}, transform(path, pages, arrayMap(x -> toUInt32(x + length(event_names)), "
         "arrayEnumerate(pages)), toUInt32(0)), "
         "transform(name, event_names, arrayMap(x -> toUInt32(x), arrayEnumerate(event_names)), toUInt32(0)))"
     )
-    facts = (
+    return (
         # Whose name is not known was stored after the names were looked up: it takes part from the next question on.
         f"bitShiftLeft(toUInt64({numbers} AS number), {_FACTS}) + "
         f"bitShiftLeft(toUInt64({takes_part} AND number > 0), {_TAKES_PART}) + "
         f"bitShiftLeft(toUInt64({anchor} AND number > 0), {_IS_ANCHOR}) + "
         f"bitShiftLeft(toUInt64({IS_COUNTED}), {_IS_COUNTED})"
     )
-    # One number in the order of time and id, which is sorted faster than a tuple.
+
+
+def _in_order(at_ms: str, facts: str) -> str:
+    """Events by time and id, each as one number, which is sorted faster than a tuple."""
     event = (
-        f"bitOr(bitOr(bitShiftLeft(toUInt256({AT_MS}), {_TIME_FROM}), "
+        f"bitOr(bitOr(bitShiftLeft(toUInt256({at_ms}), {_TIME_FROM}), "
         f"bitShiftLeft(toUInt256(reinterpretAsUInt128(reverse(id))), {_ID_FROM})), toUInt256({facts}))"
     )
-    visitors = (
-        f"SELECT visitor_id, arraySort(groupArray({event})) AS events FROM events WHERE {rows.where} "
-        "GROUP BY visitor_id"
-    )
+    return f"arraySort(groupArray({event}))"
+
+
+def _runs(rows: EventRows, facts: str) -> str:
+    """Every visitor's events in order, cut where the gap is too long: `run` with what is carried of each, and where in
+    it the session has `begun`."""
+    visitors = f"SELECT {_in_order(AT_MS, facts)} AS events FROM events WHERE {rows.where} GROUP BY visitor_id"
     apart = (
-        f"SELECT visitor_id, arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_FROM})), events) AS at_ms, "
-        f"arrayMap(x -> toUInt32(x), events) AS facts, arrayDifference(at_ms) AS gaps FROM ({visitors})"
+        f"SELECT arrayMap(x -> toUInt32(x), events) AS facts, "
+        f"arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_FROM})), events)) AS gaps FROM ({visitors})"
     )
-    is_far = f"(x, gap) -> gap > {SESSION_GAP_MS}"
-    kept = rows.kept_sessions()
-    times = f", arraySplit({is_far}, at_ms, gaps) AS times" if kept else ""
     # A session is what follows from the run's first event that is no report of engagement.
-    begun = f"arrayFirstIndex(x -> bitTest(x, {_IS_COUNTED}), run) AS begun"
-    is_kept = f" AND (visitor_id, times[begun]) IN ({kept})" if kept else ""
     return (
-        f"SELECT run, {begun} FROM ({apart}) ARRAY JOIN arraySplit({is_far}, facts, gaps) AS run{times} "
-        f"WHERE begun > 0{is_kept}"
+        f"SELECT run, arrayFirstIndex(x -> bitTest(x, {_IS_COUNTED}), run) AS begun FROM ({apart}) "
+        f"ARRAY JOIN arraySplit((x, gap) -> gap > {SESSION_GAP_MS}, facts, gaps) AS run WHERE begun > 0"
+    )
+
+
+def _kept_runs(rows: EventRows, facts: str) -> str:
+    """The same of sessions that the filter keeps, with only what takes part."""
+    rows.column("facts", facts)
+    return (
+        f"SELECT arrayMap(x -> toUInt32(x), {_in_order('at_ms', 'facts')}) AS run, 1 AS begun FROM ({rows.sql()}) "
+        f"WHERE is_kept AND bitTest(facts, {_TAKES_PART}) GROUP BY visitor_id, started_ms"
     )
 
 
@@ -128,10 +138,12 @@ def _named(pairs: str, top: int) -> str:
     # From where a link begins to where it leads: there it learns what that one is called.
     facts = (
         "arrayConcat([(level, label, name, toUInt32(0), false, size, end, whole)], "
-        "arrayMap(x -> (toUInt32(level + 1), x.1, toUInt32(0), name, true, x.2, toUInt64(0), emptyArrayUInt32()), links))"
+        "arrayMap(x -> (toUInt32(level + 1), x.1, toUInt32(0), name, true, x.2, toUInt64(0), emptyArrayUInt32()), "
+        "links))"
     )
     return (
-        "SELECT fact.1 AS level, fact.2 AS label, max(fact.3) AS name, groupArrayIf((fact.4, fact.6), fact.5) AS links, "
+        "SELECT fact.1 AS level, fact.2 AS label, max(fact.3) AS name, "
+        "groupArrayIf((fact.4, fact.6), fact.5) AS links, "
         "sumIf(fact.6, NOT fact.5) AS size, sum(fact.7) AS end, anyIf(fact.8, NOT fact.5) AS whole "
         f"FROM (SELECT {facts} AS facts FROM ({named})) ARRAY JOIN facts AS fact GROUP BY level, label"
     )
