@@ -397,13 +397,13 @@ def test_returns_are_told_apart_in_as_many_periods_as_a_range_may_have(runner: R
         *(an_event(first + timedelta(days=d), visitor_id=1, site_id=site_id) for d in days),
         *(an_event(first + timedelta(days=d), visitor_id=2, site_id=site_id) for d in (64, 320)),
     )
-    for count in (64, 65, 256, 257, 366):
-        span = Range(first - timedelta(hours=12), first + timedelta(days=count, hours=-12), UTC_ZONE)
-        seen = [d for d in days if d < count]
+    for periods in (64, 65, 256, 257, 366):
+        span = Range(first - timedelta(hours=12), first + timedelta(days=periods, hours=-12), UTC_ZONE)
+        seen = [d for d in days if d < periods]
         wanted = [(0, None, 1, None), *((0, day, 1, int(day == seen[-1])) for day in seen)]
-        if count > 64:
-            wanted += [(64, None, 1, None), (64, 64, 1, int(count <= 320))]
-            wanted += [(64, 320, 1, 1)] if count > 320 else []
+        if periods > 64:
+            wanted += [(64, None, 1, None), (64, 64, 1, int(periods <= 320))]
+            wanted += [(64, 320, 1, 1)] if periods > 320 else []
         found = runner.ask(Retention(site_id=site_id, range=span, period=Dimension.DAY))
         assert sorted(found, key=repr) == sorted(wanted, key=repr)
 
