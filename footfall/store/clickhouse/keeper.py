@@ -96,8 +96,8 @@ class Keeper:
 
     async def open(self) -> None:
         """Begin with nothing: what an earlier process kept may lack what came in its last moment."""
+        await self._door.define(kept.DROP)
         await self._door.define(kept.CREATE)
-        await self._door.define(kept.EMPTY)
 
     def start(self) -> None:
         """Work in the background from now on."""

@@ -32,13 +32,13 @@ CREATE TABLE IF NOT EXISTS {TABLE}
     pageviews UInt32 CODEC(T64, ZSTD(1)),
     others UInt32 CODEC(T64, ZSTD(1)),
     counted UInt32 CODEC(T64, ZSTD(1)),
-    {"".join(f"{column} LowCardinality(String), " for column in ATTRIBUTES.values())}
+    {"".join(f"{column} LowCardinality(String) CODEC(ZSTD(1)), " for column in ATTRIBUTES.values())}
     offsets_ms Array(UInt32) CODEC(ZSTD(1)),
     {", ".join(f"{a} Array({_ARRAY_TYPES.get(f, 'LowCardinality(String)')}) CODEC(ZSTD(1))" for f, a in ARRAYS.items())}
 )
 ENGINE = MergeTree PARTITION BY toYYYYMM(begun_at) ORDER BY (site_id, begun_at)
 SETTINGS min_bytes_for_wide_part = 67108864, old_parts_lifetime = 60"""
-EMPTY = f"TRUNCATE TABLE IF EXISTS {TABLE}"
+DROP = f"DROP TABLE IF EXISTS {TABLE} SYNC"
 FORGET = f"ALTER TABLE {TABLE} DELETE WHERE site_id = {{site_id:String}} AND span IN (%s) SETTINGS mutations_sync = 1"
 
 FACTS = (
@@ -74,11 +74,6 @@ def count(condition: str) -> str | None:
 def arrays(sqls: Iterable[str]) -> str:
     """The columns that *sqls*, each on an event, read, as a part of a list."""
     return "".join(f", {name}" for name in ("offsets_ms", *(ARRAYS[field] for field in _used(sqls))))
-
-
-def fields(sqls: Iterable[str]) -> str:
-    """The fields of an event that *sqls* read, as a part of a list."""
-    return "".join(f", {field}" for field in _used(sqls))
 
 
 def array_join(sqls: Iterable[str]) -> str:

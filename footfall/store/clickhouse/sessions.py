@@ -63,6 +63,8 @@ class Sessions:
     def of(self, event: str, carried: tuple[str, int]) -> str:
         """What is *carried* of the event that is called *event*."""
         kind, place = carried
+        if event == "e":
+            return f"e_{kind}{place}"
         if self._is_packed:
             return f"bitTest({event}, {place})"
         # The time, the id, then columns and flags apart: their number is not known yet.
@@ -70,6 +72,8 @@ class Sessions:
 
     def at_ms(self, event: str) -> str:
         """When *event* happened."""
+        if event == "e":
+            return "e_ms"
         return f"toInt64(bitShiftRight({event}, {FLAGS_MAX}))" if self._is_packed else f"{event}.1"
 
     def _flag(self, sql: str) -> tuple[str, int]:
@@ -112,11 +116,11 @@ class Sessions:
         column = self._column(f"toString({field})")
         if taken is Taken.FIRST:
             first = f"toString(argMinIf({field}, {_IN_ORDER}, {IS_COUNTED}))"
-            return self._select(self.of("session[1]", column), first, kept.attribute(dimension))
+            return self._select(_as_kept(self.of("session[1]", column)), _as_kept(first), kept.attribute(dimension))
         find, found = ("arrayFirst", "argMinIf") if taken is Taken.ENTRY else ("arrayLast", "argMaxIf")
         chosen = f"{find}(x -> {self.of('x', self._pageview)}, session)"
         aggregated = f"toString({found}({field}, {_IN_ORDER}, {IS_PAGEVIEW}))"
-        return self._select(self.of(chosen, column), aggregated, kept.attribute(dimension))
+        return self._select(_as_kept(self.of(chosen, column)), _as_kept(aggregated), kept.attribute(dimension))
 
     def meets(self, event_condition: Filter) -> tuple[str, str]:
         """Of a condition on events alone: whether `e` meets it, and the column with how many of the session do."""
@@ -174,11 +178,14 @@ class Sessions:
 
     def sql(self, *, with_events: bool, only: str = "true") -> str:
         """The subquery: visitor_id, started_ms, duration_ms, pageviews, others, what else was asked for, and with
-        events one row for each event `e`. *only*: what is asked of its columns outside, for kept rows are many."""
+        events one row for each, with what is carried of it.
+
+        *only*: what will be asked of its columns outside; it is asked of kept rows at once, for these are many.
+        """
         if self._cover is None or not self._is_kept(with_events=with_events):
             return self._made(self._where, "", with_events=with_events)
         near = f"{self._where} AND {kept.is_near(self._cover)}"
-        made = self._made(near, kept.begins(self._cover), with_events=with_events)
+        made = self._made(near, kept.begins(self._cover), with_events=with_events, are_few=self._cover.is_nearly_all)
         return f"{self._from_kept(self._cover, only, with_events=with_events)} UNION ALL {made}"
 
     def runs(self, where: str) -> str:
@@ -196,30 +203,23 @@ class Sessions:
         if not with_events:
             sessions = f"SELECT {kept.FACTS}{named} FROM {kept.TABLE} WHERE {kept.is_used(cover)}"
             return f"SELECT * FROM ({sessions}) WHERE {only}"
-        if self._is_packed:
-            bits = [f"bitShiftLeft(toUInt64({sql}), {place})" for place, sql in enumerate(self._flags)]
-            event = " + ".join([f"bitShiftLeft(toUInt64(at_ms), {FLAGS_MAX})", *bits])
-        else:
-            identity = "toFixedString('', 16)" if self._needs_id else "0"
-            flags = ", ".join(f"toUInt8({sql})" for sql in self._flags)
-            columns = ", ".join(sql if sql in self._carried else "''" for sql in self._columns)
-            event = f"tuple(at_ms, {identity}, tuple({flags}), tuple({columns or '0'}))"
         asked = [*self._flags, *self._carried]
         names = "".join(f", {name}" for name, _, _ in self._selected.values())
+        flags = [f"toUInt8({sql})" for sql in self._flags]
+        columns = [sql if sql in self._carried else "''" for sql in self._columns]
         sessions = f"SELECT {kept.FACTS}{named}{kept.arrays(asked)} FROM {kept.TABLE} WHERE {kept.is_used(cover)}"
-        events = (
-            f"SELECT visitor_id, started_ms, duration_ms{names}, started_ms + offset_ms AS at_ms{kept.fields(asked)} "
+        return (
+            f"SELECT visitor_id, started_ms, duration_ms{names}, {_event('started_ms + offset_ms', flags, columns)} "
             f"FROM (SELECT * FROM ({sessions}) WHERE {only}) {kept.array_join(asked)}"
         )
-        return f"SELECT visitor_id, started_ms, duration_ms{names}, {event} AS e FROM ({events})"
 
-    def _made(self, where: str, begins: str, *, with_events: bool) -> str:
+    def _made(self, where: str, begins: str, *, with_events: bool, are_few: bool = False) -> str:
         """The sessions of the events that meet *where*; *begins*: of runs only whose `begun_ms` and visitor meet it."""
         # Whole visitors, for the other events of one who stays say where sessions begin and end.
         where += "".join(
             f" AND visitor_id IN (SELECT visitor_id FROM events WHERE {where} AND {did})" for did in self._who
         )
-        if with_events or self._is_packed:
+        if with_events or self._is_packed or are_few:
             return self._cut(where, begins, with_events=with_events)
         # Most visitors have one session: then nothing has to be sorted and cut, which is four times as quick.
         several = f"SELECT visitor_id FROM events WHERE {where} GROUP BY visitor_id HAVING NOT ({_HAS_ONE_SESSION})"
@@ -249,7 +249,7 @@ class Sessions:
         )
         first, last = self.at_ms("session[1]"), self.at_ms("session[-1]")
         selected = "".join(f", {sql} AS {name}" for sql, (name, _, _) in self._selected.items())
-        events, nexts, each = (", session", "", "session AS e") if with_events else ("", "", "")
+        events, nexts, each = (", session", "", "session AS event") if with_events else ("", "", "")
         if self._has_next:
             nexts, each = f", {self._next_views()} AS nexts", f"{each}, nexts AS next_view"
         rows = (
@@ -259,7 +259,13 @@ class Sessions:
         if not with_events:
             return rows
         names = "session, nexts" if nexts else "session"
-        return f"SELECT * EXCEPT ({names}), e{', next_view' if nexts else ''} FROM ({rows}) ARRAY JOIN {each}"
+        flags = [self.of("event", ("flag", place)) for place in range(len(self._flags))]
+        columns = [
+            _as_kept(value) if sql in kept.ARRAYS else value
+            for sql, value in ((sql, self.of("event", ("column", i))) for i, sql in enumerate(self._columns))
+        ]
+        event = _event(self.at_ms("event"), flags, columns)
+        return f"SELECT * EXCEPT ({names}), {event}{', next_view' if nexts else ''} FROM ({rows}) ARRAY JOIN {each}"
 
     def _by_visitor(self, where: str) -> str:
         """Every visitor's events in order."""
@@ -284,6 +290,17 @@ class Sessions:
         """For each event the time of the session's next pageview and 1, so that 0 is free to say "look further"."""
         view = f"if({self.of('x', self._pageview)}, {self.at_ms('x')} + 1, 0)"
         return f"arrayReverseFill(x -> x != 0, arrayPushBack(arrayMap(x -> {view}, arrayPopFront(session)), -1))"
+
+
+def _event(at_ms: str, flags: Sequence[str], columns: Sequence[str]) -> str:
+    """The columns of an event."""
+    named = [f"{at_ms} AS e_ms", *(f"{sql} AS e_flag{i}" for i, sql in enumerate(flags))]
+    return ", ".join([*named, *(f"{sql} AS e_column{i}" for i, sql in enumerate(columns))])
+
+
+def _as_kept(text: str) -> str:
+    """A text of few values as kept rows have it: where the two are put together, none becomes a text for each row."""
+    return f"toLowCardinality({text})"
 
 
 def _numbers_of(conditions: list[str]) -> str:

@@ -68,6 +68,12 @@ class Cover(msgspec.Struct, frozen=True):
     apart: tuple[int, ...]
     """Visitors who are in no span."""
 
+    @property
+    def is_nearly_all(self) -> bool:
+        """Is there little of the range that is not kept?"""
+        missing_ms = sum(gap.end_ms - gap.start_ms for gap in self.gaps)
+        return 10 * missing_ms <= sum(end - start for start, end in self.kept) and not self.apart
+
 
 class Spans:
     """The spans of one site, in order of time, none over another."""
@@ -142,7 +148,10 @@ class Spans:
         found: list[tuple[Span, int]] = []
         for span in self._spans:
             is_whole = span.start_ms >= start_ms and span.end_ms <= end_ms and span.reach_ms < end_ms
-            if not is_whole or (span.start_ms == start_ms and span.has_carried):
+            # A run from before the range may have its first event of the range in the span: of it no row tells. Where
+            # the range begins earlier by a session's gap, it has one before the span, and is made with those.
+            is_cut = span.has_carried and span.start_ms - start_ms < SESSION_GAP_MS
+            if not is_whole or is_cut:
                 continue
             if found and found[-1][1] == span.start_ms:
                 found[-1] = (found[-1][0], span.end_ms)
