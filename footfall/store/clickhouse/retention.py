@@ -1,7 +1,7 @@
 """Retention -> SQL: for every visitor the start, and the periods with a return in them as the bits of numbers.
 
 Visitors are put together in two steps, first by visitor and period, for nearly all are seen in one period only. No step
-holds more of a visitor than a few numbers: ten million events of three million visitors take half a second.
+holds more of a visitor than a few numbers.
 """
 # ruff: noqa: S608 - what is put together here are constants, numbers and placeholders
 
