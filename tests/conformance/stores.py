@@ -76,7 +76,7 @@ async def open_kept(path: Path) -> KeptStore:
     store = await KeptStore.open(ChdbEngine(path / "events", memory_bytes=1_000_000_000), fsync=False)
     assert isinstance(store, KeptStore)
     assert store.keeper is not None
-    await store.keeper.close()
+    await store.keeper.stop()
     store.keeper.span_events = 2
     store.keeper.tails_ms = (900_000, 3_600_000)
     return store

@@ -56,7 +56,7 @@ async def open_store(path: Path) -> Kept:
     door = ChdbEngine(path / "events", memory_bytes=1_000_000_000)
     store = await ClickHouseStore.open(door, fsync=False)
     assert store.keeper is not None
-    await store.keeper.close()  # only when a test says so
+    await store.keeper.stop()  # only when a test says so
     store.keeper.span_events = 3
     return Kept(store, door)
 
@@ -127,3 +127,58 @@ async def rounds(path: Path, seed: int, times: int) -> int:
 @pytest.mark.parametrize("seed", range(3))
 async def test_answers_are_the_same_with_and_without_what_is_kept(tmp_path: Path, seed: int) -> None:
     assert await rounds(tmp_path, seed, 8) > 30
+
+
+MONTH = Range(START - timedelta(days=15), START + timedelta(days=15), ZoneInfo("UTC"))
+
+
+async def with_kept_sessions(path: Path) -> Kept:
+    """A store with what is kept of a site "shop"."""
+    kept = await open_store(path)
+    draw = random.Random(3)
+    events = [an_event(draw, "shop", minute) for minute in range(0, HOURS * 60, 5)]
+    await kept.store.write(Batch([encode(event) for event in events], redelivered=False))
+    await kept.keep("shop")
+    return kept
+
+
+async def test_what_is_kept_outlives_a_stop_in_order(tmp_path: Path) -> None:
+    kept = await with_kept_sessions(tmp_path)
+    query = Query("shop", MONTH, SESSIONS, (Dimension.ENTRY_PAGE,))
+    by_kept, _, cover = await kept.both(query)
+    await kept.store.close()
+    again = await open_store(tmp_path)
+    try:
+        assert cover is not None
+        assert await again.both(query) == (by_kept, by_kept, cover)
+    finally:
+        await again.store.close()
+
+
+async def test_nothing_kept_is_used_after_a_stop_that_was_none(tmp_path: Path) -> None:
+    kept = await with_kept_sessions(tmp_path)
+    await kept.store.close()
+    again = await open_store(tmp_path)
+    await again.door.close()  # as a kill would
+    third = await open_store(tmp_path)
+    try:
+        _, _, cover = await third.both(Query("shop", MONTH, SESSIONS))
+        assert cover is None
+        assert await third.door.select("SELECT count() FROM sessions") == [[0]]
+    finally:
+        await third.store.close()
+
+
+async def test_nothing_kept_is_used_where_an_event_came_since(tmp_path: Path) -> None:
+    kept = await with_kept_sessions(tmp_path)
+    assert kept.store.keeper is not None
+    await kept.store.keeper.close()
+    late = an_event(random.Random(4), "shop", 300)
+    await kept.store.write(Batch([encode(late)], redelivered=False))
+    await kept.door.close()
+    again = await open_store(tmp_path)
+    try:
+        by_kept, made, cover = await again.both(Query("shop", MONTH, SESSIONS))
+        assert (by_kept, cover) == (made, None)
+    finally:
+        await again.store.close()

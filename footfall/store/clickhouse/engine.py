@@ -136,7 +136,7 @@ class ChdbEngine:
             self._write_session.query("CREATE DATABASE IF NOT EXISTS footfall ENGINE = Atomic")
             self._write_session.query("USE footfall")
             # Sessions of millions of visitors go by way of the disk, three times slower, before they reach the limit.
-            reading = READING | {"max_bytes_before_external_group_by": memory_bytes // 4}
+            reading = READING | {"max_bytes_before_external_group_by": memory_bytes * 3 // 8}
             for _ in range(READERS):
                 session = self._open(reading)
                 session.query("USE footfall")

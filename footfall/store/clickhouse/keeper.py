@@ -19,7 +19,8 @@ from footfall.store.clickhouse import kept
 from footfall.store.clickhouse.conditions import Values
 from footfall.store.clickhouse.door import Door, Params
 from footfall.store.clickhouse.sessions import Sessions
-from footfall.store.clickhouse.spans import Cover, Span, Spans
+from footfall.store.clickhouse.spans import Cover, SavedSpans, Span, Spans
+from footfall.store.clickhouse.statements import durable
 
 SPAN_EVENTS = 20_000
 """A span has at least so many events, a site with fewer none: making sessions of these takes some 10 ms."""
@@ -67,8 +68,8 @@ class _Runs(msgspec.Struct, frozen=True):
 class _Site:
     """What is known of one site."""
 
-    def __init__(self) -> None:
-        self.spans = Spans()
+    def __init__(self, spans: Spans) -> None:
+        self.spans = spans
         self.fresh = 0
         """Events since the last look."""
         self.has_given_up = False
@@ -94,22 +95,41 @@ class Keeper:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Begin with nothing: what an earlier process kept may lack what came in its last moment."""
-        await self._door.define(kept.DROP)
-        await self._door.define(kept.CREATE)
+    async def open(self, *, fsync: bool) -> None:
+        """Go on with what was kept when the store was closed in order, if not one event came since; else begin anew."""
+        for statement in (kept.CREATE_SAVED, durable(kept.SAVED, fsync)):
+            await self._door.define(statement)
+        found = await self._door.select(kept.RESTORE, {"form": kept.FORM}, writer=True)
+        if found:
+            now_s = time.monotonic()
+            for site_id, saved in msgspec.json.decode(str(found[0][0]), type=dict[str, SavedSpans]).items():
+                self._sites[site_id] = _Site(Spans.restored(saved, now_s))
+        else:
+            await self._door.define(kept.DROP)
+        # Whatever becomes of this process, the next one finds only what was saved after the last write.
+        for statement in (kept.EMPTY_SAVED, kept.CREATE, durable(kept.TABLE, fsync)):
+            await self._door.define(statement)
 
     def start(self) -> None:
         """Work in the background from now on."""
         self._task = asyncio.create_task(self._work())
 
-    async def close(self) -> None:
-        """Stop, in the middle of the work if need be."""
+    async def stop(self) -> None:
+        """Stop working, in the middle of it if need be."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+
+    async def close(self) -> None:
+        """Stop, and leave what is kept for the next start."""
+        await self.stop()
+        sites = {site_id: site.spans.saved() for site_id, site in self._sites.items() if len(site.spans)}
+        if sites:
+            text = msgspec.json.encode(sites).decode()
+            async with self._writing:
+                await self._door.command(kept.SAVE, {"form": kept.FORM, "sites": text})
 
     def cover(self, site_id: str, start_ms: int, end_ms: int) -> Cover | None:
         """What is kept for a question about [start_ms, end_ms) of a site."""
@@ -120,7 +140,7 @@ class Keeper:
         """Events were written, or may have been: for each site how many in each BUCKET_MS of time."""
         self._written_s = time.monotonic()
         for site_id, buckets in written.items():
-            site = self._sites.setdefault(site_id, _Site())
+            site = self._sites.setdefault(site_id, _Site(Spans()))
             site.fresh += sum(buckets.values())
             if len(site.spans):
                 stretches = [(bucket * BUCKET_MS, (bucket + 1) * BUCKET_MS) for bucket in buckets]
@@ -130,7 +150,7 @@ class Keeper:
     async def _work(self) -> None:
         try:
             for site_id, count in await self._door.select(_LARGE):
-                self._sites.setdefault(str(site_id), _Site()).fresh += int(count)
+                self._sites.setdefault(str(site_id), _Site(Spans())).fresh += int(count)
             while True:
                 await self._wait_for_quiet()
                 for site_id, site in list(self._sites.items()):
@@ -171,7 +191,7 @@ class Keeper:
     async def keep(self, site_id: str) -> None:
         """Make the sessions of all that is past, and lacks them; newest last, so that time is cut in one way."""
         async with self._keeping:
-            site = self._sites.setdefault(site_id, _Site())
+            site = self._sites.setdefault(site_id, _Site(Spans()))
             site.fresh, site.has_given_up, site.again_s = 0, False, 0.0
             site.kept_s = time.monotonic()
             await self._forget(site_id, site.spans)

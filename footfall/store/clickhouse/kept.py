@@ -3,7 +3,9 @@
 A row is one session with its attributes, and its events as arrays of what is asked of them most: name, page, hostname.
 What asks more of an event has all sessions made of the events.
 """
+# ruff: noqa: S608 - what is put together here are constants and our own numbers
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -39,6 +41,14 @@ CREATE TABLE IF NOT EXISTS {TABLE}
 ENGINE = MergeTree PARTITION BY toYYYYMM(begun_at) ORDER BY (site_id, begun_at)
 SETTINGS min_bytes_for_wide_part = 67108864, old_parts_lifetime = 60"""
 DROP = f"DROP TABLE IF EXISTS {TABLE} SYNC"
+FORM = hashlib.sha256(CREATE.encode()).hexdigest()
+"""Which form the rows have: those of another are of no use."""
+SAVED = "kept_spans"
+CREATE_SAVED = f"""
+CREATE TABLE IF NOT EXISTS {SAVED} (form String, events UInt64, sites String) ENGINE = MergeTree ORDER BY form"""
+SAVE = f"INSERT INTO {SAVED} SELECT {{form:String}}, (SELECT count() FROM events), {{sites:String}}"
+RESTORE = f"SELECT sites FROM {SAVED} WHERE form = {{form:String}} AND events = (SELECT count() FROM events)"
+EMPTY_SAVED = f"TRUNCATE TABLE {SAVED}"
 FORGET = f"ALTER TABLE {TABLE} DELETE WHERE site_id = {{site_id:String}} AND span IN (%s) SETTINGS mutations_sync = 1"
 
 FACTS = (

@@ -75,6 +75,15 @@ class Cover(msgspec.Struct, frozen=True):
         return 10 * missing_ms <= sum(end - start for start, end in self.kept) and not self.apart
 
 
+class SavedSpans(msgspec.Struct, frozen=True):
+    """Spans of one site as they are left for the next start."""
+
+    spans: list[Span]
+    dead: list[int]
+    newest: int
+    apart: tuple[int, ...]
+
+
 class Spans:
     """The spans of one site, in order of time, none over another."""
 
@@ -84,6 +93,19 @@ class Spans:
         """Number of a span whose rows are not to be used -> since when, on the clock of whoever gave it up."""
         self.newest = 0
         self.apart: tuple[int, ...] = ()
+
+    @classmethod
+    def restored(cls, saved: SavedSpans, now_s: float) -> "Spans":
+        """What was saved."""
+        spans = cls()
+        spans.add(saved.spans)
+        spans.give_up(saved.dead, now_s)
+        spans.newest, spans.apart = saved.newest, saved.apart
+        return spans
+
+    def saved(self) -> SavedSpans:
+        """What to leave for the next start."""
+        return SavedSpans(list(self._spans), list(self.dead), self.newest, self.apart)
 
     def __len__(self) -> int:
         return len(self._spans)

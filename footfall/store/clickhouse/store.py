@@ -65,7 +65,7 @@ class ClickHouseStore:
                 await door.define(sql.durable(table, fsync))
         store = cls(door)
         if store.keeper is not None:
-            await store.keeper.open()
+            await store.keeper.open(fsync=fsync)
             store.keeper.start()
         return store
 
@@ -179,10 +179,12 @@ class ClickHouseStore:
 
     async def close(self) -> None:
         """See Store."""
-        if self.keeper is not None:
-            await self.keeper.close()
-        async with self._writing:
-            await self._door.close()
+        try:
+            if self.keeper is not None:
+                await self.keeper.close()
+        finally:
+            async with self._writing:
+                await self._door.close()
 
 
 def _renewed(payload: bytes, index: int) -> bytes:
