@@ -99,6 +99,7 @@ async def rounds(path: Path, seed: int, times: int) -> int:
             site_id = f"site-{next(_sites)}"
             kept.store.keeper.step_events = draw.choice((1, 8, 1_000))
             kept.store.keeper.tails_ms = draw.choice(((900_000,), (3_600_000, 8 * 3_600_000)))
+            kept.store.keeper.dead_s = draw.choice((0, 60))
             density = draw.choice((0.1, 0.5, 1.0))
             events = [an_event(draw, site_id, minute) for minute in range(0, HOURS * 60, 5) if draw.random() < density]
             draw.shuffle(events)
@@ -140,6 +141,23 @@ async def with_kept_sessions(path: Path) -> Kept:
     await kept.store.write(Batch([encode(event) for event in events], redelivered=False))
     await kept.keep("shop")
     return kept
+
+
+async def test_rows_that_a_late_event_has_ended_are_deleted_when_no_question_can_be_at_them(tmp_path: Path) -> None:
+    kept = await with_kept_sessions(tmp_path)
+    assert kept.store.keeper is not None
+    try:
+        rows = "SELECT count(), uniqExact(visitor_id, begun_at) FROM sessions"
+        late = an_event(random.Random(4), "shop", 300)
+        await kept.store.write(Batch([encode(late)], redelivered=False))
+        await kept.keep("shop")
+        ((twice, _),) = await kept.door.select(rows)
+        kept.store.keeper.dead_s = 0
+        await kept.keep("shop")
+        ((once, different),) = await kept.door.select(rows)
+        assert once == different < twice
+    finally:
+        await kept.store.close()
 
 
 async def test_what_is_kept_outlives_a_stop_in_order(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ class Keeper:
         self.span_events = SPAN_EVENTS
         self.step_events = STEP_EVENTS
         self.tails_ms = TAILS_MS
+        self.dead_s = DEAD_S
         self._door = door
         self._writing = writing
         self._sites: dict[str, _Site] = {}
@@ -315,11 +316,9 @@ class Keeper:
     async def _forget(self, site_id: str, spans: Spans) -> None:
         """Delete rows that have been dead for long enough."""
         now_s = time.monotonic()
-        gone = [number for number, since_s in spans.dead.items() if now_s - since_s > DEAD_S]
+        gone = [number for number, since_s in spans.dead.items() if now_s - since_s > self.dead_s]
         if gone:
-            await self._door.command(
-                kept.FORGET % ", ".join(map(str, gone)) + " SETTINGS mutations_sync = 1", {"site_id": site_id}
-            )
+            await self._door.command(kept.FORGET % ", ".join(map(str, gone)), {"site_id": site_id})
             for number in gone:
                 del spans.dead[number]
 
