@@ -13,7 +13,7 @@ from footfall.query.query import Dimension, Range
 from footfall.query.steps import ANY_EVENT
 from footfall.store.clickhouse.conditions import Values
 from footfall.store.clickhouse.event_rows import Compiled, EventRows
-from footfall.store.clickhouse.sessions import IS_COUNTED
+from footfall.store.clickhouse.kinds import IS_COUNTED
 from footfall.store.clickhouse.time_buckets import milliseconds
 
 _COLUMNS = (

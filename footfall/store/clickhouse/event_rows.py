@@ -13,7 +13,8 @@ import msgspec
 from footfall.query.query import Dimension, Filter, Prop, Range, Scope
 from footfall.query.steps import Step
 from footfall.store.clickhouse.conditions import Values, met_by_an_event, parts_of, split
-from footfall.store.clickhouse.sessions import AT_MS, IS_COUNTED, Sessions, event_column, event_sql
+from footfall.store.clickhouse.kinds import IS_COUNTED
+from footfall.store.clickhouse.sessions import AT_MS, Sessions, event_column, event_sql
 from footfall.store.clickhouse.time_buckets import Bucket, milliseconds
 
 OF_SITE = "site_id = {site_id:String}"

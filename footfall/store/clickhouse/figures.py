@@ -6,7 +6,7 @@ from typing import Any
 
 from footfall.event import ENGAGEMENT_MS_MAX, SCROLL_DEPTH_MAX
 from footfall.query.query import Kind, Metric
-from footfall.store.clickhouse.sessions import IS_ENGAGEMENT
+from footfall.store.clickhouse.kinds import IS_ENGAGEMENT
 
 # Where an event is a row the words in braces stand for it; where a session is, for its events that meet the filter.
 METRICS: dict[Metric, str] = {

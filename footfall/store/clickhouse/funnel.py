@@ -11,7 +11,7 @@ from typing import Any
 from footfall.query.funnel import Funnel, Order, Unit
 from footfall.query.query import Scope
 from footfall.store.clickhouse.event_rows import Compiled, EventRows
-from footfall.store.clickhouse.sessions import IS_COUNTED
+from footfall.store.clickhouse.kinds import IS_COUNTED
 
 _COLUMNS = ("place", "value", "step", "units", "mean_s", "median_s", "p90_s")
 _NO_START = "(toUInt32(0), toInt64(0))"

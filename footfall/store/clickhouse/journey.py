@@ -10,7 +10,8 @@ from typing import Any
 from footfall.query.journey import Journey, Kind, Way
 from footfall.query.query import SESSION_GAP_MS
 from footfall.store.clickhouse.event_rows import IN_RANGE, Compiled, EventRows
-from footfall.store.clickhouse.sessions import AT_MS, IS_COUNTED, IS_PAGEVIEW
+from footfall.store.clickhouse.kinds import IS_COUNTED, IS_PAGEVIEW
+from footfall.store.clickhouse.sessions import AT_MS
 
 _COLUMNS = ("kind", "level", "label", "next", "sessions", "ends", "path")
 _KINDS = {Kind.PAGES: IS_PAGEVIEW, Kind.EVENTS: f"NOT ({IS_PAGEVIEW})", Kind.ALL: "true"}

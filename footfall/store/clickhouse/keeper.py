@@ -289,7 +289,7 @@ class Keeper:
         sessions = Sessions(values, where, is_packed=False)
         attributes = {column: sessions.attribute(d) for d, column in kept.ATTRIBUTES.items()}
         counted, offsets = sessions.counted(), sessions.offsets_ms()
-        arrays = {column: sessions.whole(field) for field, column in kept.ARRAYS.items()}
+        arrays = {f"each.{field}": sessions.whole(sql) for field, sql in kept.ARRAYS.items()}
         starts = ", ".join(str(span.start_ms) for span in made)
         numbers = ", ".join(str(span.number) for span in made)
         chosen = {
@@ -303,8 +303,8 @@ class Keeper:
             "others": "others",
             "counted": counted,
             **attributes,
-            "offsets_ms": offsets,
             **arrays,
+            "each.offset_ms": offsets,
         }
         await self._door.command(
             f"INSERT INTO {kept.TABLE} ({', '.join(chosen)}) SELECT {', '.join(chosen.values())} "

@@ -1,7 +1,7 @@
 """Kept sessions in SQL: their table, how its rows are used in a question, and how they are made.
 
-A row is one session with its attributes, and its events as arrays of what is asked of them most: name, page, hostname.
-What asks more of an event has all sessions made of the events.
+A row is one session with its attributes, and its events as arrays of what is asked of them most: kind, name, page,
+hostname. What asks more of an event has all sessions made of the events.
 """
 # ruff: noqa: S608 - what is put together here are constants and our own numbers
 
@@ -11,16 +11,20 @@ from collections.abc import Iterable
 
 from footfall.event import Event
 from footfall.query.query import Dimension, Scope
+from footfall.store.clickhouse.kinds import IS_COUNTED, IS_OTHER, IS_PAGEVIEW
 from footfall.store.clickhouse.spans import Cover
 
 TABLE = "sessions"
 ATTRIBUTES = {d: d.value.removeprefix("visit:") for d in Dimension if d.scope is Scope.SESSION}
 """The columns of what a session has; an empty text where it has none."""
-ARRAYS = {"name": "names", "path": "paths", "hostname": "hostnames", "interactive": "interactives"}
-"""A field of events, and the column with those of a session's events."""
+KINDS = (IS_PAGEVIEW, IS_COUNTED, IS_OTHER)
+"""The place of each is its bit in the number that says of what kind an event is."""
+KIND = " + ".join(f"bitShiftLeft(toUInt8({kind}), {bit})" for bit, kind in enumerate(KINDS))
+ARRAYS = {"kind": KIND, "name": "name", "path": "path", "hostname": "hostname"}
+"""What is kept of an event, and how the table of events has it."""
 _OTHER_FIELDS = {*Event.__struct_fields__, "occurred_at", "received_at", "delay_ms", "key_head", "key_tail"} - {*ARRAYS}
 
-_ARRAY_TYPES = {"interactive": "Bool"}
+_ARRAY_TYPES = {"kind": "UInt8"}
 CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE}
 (
@@ -35,11 +39,12 @@ CREATE TABLE IF NOT EXISTS {TABLE}
     others UInt32 CODEC(T64, ZSTD(1)),
     counted UInt32 CODEC(T64, ZSTD(1)),
     {"".join(f"{column} LowCardinality(String) CODEC(ZSTD(1)), " for column in ATTRIBUTES.values())}
-    offsets_ms Array(UInt32) CODEC(ZSTD(1)),
-    {", ".join(f"{a} Array({_ARRAY_TYPES.get(f, 'LowCardinality(String)')}) CODEC(ZSTD(1))" for f, a in ARRAYS.items())}
+    -- One name before the dot, so that the lengths are kept once; LZ4, for most of a question's time goes into these.
+    {"".join(f"`each.{f}` Array({_ARRAY_TYPES.get(f, 'LowCardinality(String)')}) CODEC(LZ4), " for f in ARRAYS)}
+    `each.offset_ms` Array(UInt32) CODEC(ZSTD(1))
 )
 ENGINE = MergeTree PARTITION BY toYYYYMM(begun_at) ORDER BY (site_id, begun_at)
-SETTINGS min_bytes_for_wide_part = 67108864, old_parts_lifetime = 60"""
+SETTINGS old_parts_lifetime = 60"""
 DROP = f"DROP TABLE IF EXISTS {TABLE} SYNC"
 FORM = hashlib.sha256(CREATE.encode()).hexdigest()
 """Which form the rows have: those of another are of no use."""
@@ -61,9 +66,11 @@ def attribute(dimension: Dimension) -> str:
     return f"toString({ATTRIBUTES[dimension]})"
 
 
-def is_known(sql: str) -> bool:
-    """Does *sql*, on an event in the table of events, speak only of what is kept of events?"""
-    return _OTHER_FIELDS.isdisjoint(re.findall(r"\w+", sql))
+def of_event(sql: str) -> str | None:
+    """*sql*, on an event in the table of events, on what is kept of one; None where that does not know it."""
+    for bit, kind in enumerate(KINDS):
+        sql = sql.replace(kind, f"bitTest(kind, {bit})")
+    return sql if _OTHER_FIELDS.isdisjoint(re.findall(r"\w+", sql)) else None
 
 
 def _used(sqls: Iterable[str]) -> list[str]:
@@ -71,25 +78,37 @@ def _used(sqls: Iterable[str]) -> list[str]:
     return [field for field in ARRAYS if field in words]
 
 
+def _lambda(function: str, sql: str, first: str = "") -> str:
+    """*function* of a session's events with what *sql* says of each; it returns the values of *first* if it filters."""
+    fields = sorted(_used([sql, first]) or ["kind"], key=lambda field: field != first)
+    return f"{function}(({', '.join(fields)}) -> {sql}, {', '.join(f'each.{field}' for field in fields)})"
+
+
 def count(condition: str) -> str | None:
     """How many events of a kept session meet *condition*, which is on an event in the table; None: it is not known."""
-    if not is_known(condition):
-        return None
-    fields = _used([condition])
-    if not fields:
-        return f"if({condition}, length(offsets_ms), 0)"
-    return f"arrayCount(({', '.join(fields)}) -> {condition}, {', '.join(ARRAYS[field] for field in fields)})"
+    known = of_event(condition)
+    return None if known is None else _lambda("arrayCount", known)
+
+
+def exists(condition: str) -> str:
+    """Whether one does; true where it is not known."""
+    known = of_event(condition)
+    return "true" if known is None else _lambda("arrayExists", known)
+
+
+def different(field: str, condition: str) -> str:
+    """The different values of *field* in events of a kept session that meet *condition*, which is on kept events."""
+    return f"arrayDistinct({_lambda('arrayFilter', condition, first=field)})"
 
 
 def arrays(sqls: Iterable[str]) -> str:
-    """The columns that *sqls*, each on an event, read, as a part of a list."""
-    return "".join(f", {name}" for name in ("offsets_ms", *(ARRAYS[field] for field in _used(sqls))))
+    """The columns that *sqls*, each on a kept event, read, as a part of a list."""
+    return "".join(f", each.{field}" for field in ("offset_ms", *_used(sqls)))
 
 
 def array_join(sqls: Iterable[str]) -> str:
-    """One row for each event of a session, with what *sqls* read under the names that events have it."""
-    joined = ["offsets_ms AS offset_ms", *(f"{ARRAYS[field]} AS {field}" for field in _used(sqls))]
-    return f"ARRAY JOIN {', '.join(joined)}"
+    """One row for each event of a session, with what *sqls* read under the names that kept events have it."""
+    return "ARRAY JOIN " + ", ".join(f"each.{field} AS {field}" for field in ("offset_ms", *_used(sqls)))
 
 
 def _moment(at_ms: int) -> str:

@@ -8,7 +8,7 @@ dimensions or the filter mix events and sessions, one row for each event with it
 from collections.abc import Callable
 from typing import Any
 
-from footfall.query.query import AnyDimension, Dimension, Goals, Query, Scope
+from footfall.query.query import FIELDS, AnyDimension, Dimension, Goals, Query, Scope
 from footfall.store.clickhouse.conditions import (
     Values,
     asks_for_reports,
@@ -19,11 +19,10 @@ from footfall.store.clickhouse.conditions import (
     split,
 )
 from footfall.store.clickhouse.figures import ENGAGED_MS, METRICS, NO_MONEY, SCROLLED, money, nothing
+from footfall.store.clickhouse.kinds import IS_COUNTED, IS_PAGEVIEW
 from footfall.store.clickhouse.sessions import (
     AT_MS,
     FLAGS_MAX,
-    IS_COUNTED,
-    IS_PAGEVIEW,
     Sessions,
     event_column,
     event_sql,
@@ -31,6 +30,7 @@ from footfall.store.clickhouse.sessions import (
 from footfall.store.clickhouse.spans import Cover
 from footfall.store.clickhouse.time_buckets import Bucket, milliseconds
 
+_FIELDS: dict[AnyDimension, str] = {d: FIELDS[d][0] for d in (Dimension.PAGE, Dimension.HOSTNAME, Dimension.NAME)}
 _ENTRY = {Dimension.PAGE: Dimension.ENTRY_PAGE, Dimension.HOSTNAME: Dimension.ENTRY_HOSTNAME}
 _OF_SITE = "site_id = {site_id:String}"
 _FROM_START = "occurred_at >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')"
@@ -178,9 +178,11 @@ class Plan:
         rows = sessions.sql(with_events=False, only=where)
         return f"SELECT {', '.join(selected)} FROM ({rows}) WHERE {where}{self._group_by()}"
 
+    def _only(self, sessions: Sessions) -> str:
+        return "true" if self._on_sessions is None else sessions.condition(self._on_sessions)
+
     def _rows_of_events(self, sessions: Sessions) -> str:
-        only = "true" if self._on_sessions is None else sessions.condition(self._on_sessions)
-        return sessions.sql(with_events=True, only=only)
+        return sessions.sql(with_events=True, only=self._only(sessions))
 
     def _columns(self, sessions: Sessions, at_ms: str) -> list[str]:
         """The dimensions of a row that is an event, or a session; *at_ms*: which time of it counts."""
@@ -215,18 +217,34 @@ class Plan:
             for d, column in zip(self._query.dimensions, columns, strict=True)
             if isinstance(d, Dimension) and d in _ENTRY
         ]
-        where = " AND ".join([sessions.is_counted, *self._events_met(sessions)])
+        met = " AND ".join([sessions.is_counted, *self._events_met(sessions)])
         keys = "".join(f"d{i}, " for i in range(len(columns)))
         named = "".join(f"{column}, " for column in self._named(columns))
         session = "visitor_id, started_ms, duration_ms, pageviews, others"
         is_entry = " AND ".join(["pageviews > 0", *entered]) if entered else "true"
-        inner = (
-            f"SELECT {named}{session}, max({is_entry}) AS entered "
-            f"FROM ({self._rows_of_events(sessions)}) WHERE {where} GROUP BY {keys}{session}"
-        )
+
+        def grouped(rows: str) -> str:
+            flag = f"max({is_entry}) AS entered"
+            return f"SELECT {named}{session}, {flag} FROM ({rows}) WHERE {met} GROUP BY {keys}{session}"
+
+        field, only = self._one_field(), self._only(sessions)
+        parts = None if field is None else sessions.kept_once(field, met, only)
+        if parts is None:
+            inner = grouped(sessions.sql(with_events=True, only=only))
+        else:
+            # Most of the time would go into finding out that a kept session is in each group once.
+            once, made = parts
+            inner = f"SELECT {named}{session}, {is_entry} AS entered FROM ({once}) UNION ALL {grouped(made)}"
         selected = [f"d{i}" for i in range(len(columns))]
         selected += self._metrics({Scope.SESSION}, {"is_entry": "entered"})
         return f"SELECT {', '.join(selected)} FROM ({inner}){self._group_by()}"
+
+    def _one_field(self) -> str | None:
+        """The field of events by which alone, beside attributes of sessions, a question of sessions is divided."""
+        of_events = [d for d in self._query.dimensions if d.scope is Scope.EVENT]
+        if len(of_events) != 1 or of_events[0] not in _FIELDS:
+            return None
+        return _FIELDS[of_events[0]]
 
     def _from_pages(self) -> str:
         """A page within a session is a row for each group in which it has an event."""

@@ -11,7 +11,8 @@ from typing import Any
 from footfall.query.query import FIELDS, All, Compare, Dimension, Filter, Not, Some, Taken
 from footfall.query.retention import Retention
 from footfall.store.clickhouse.event_rows import Compiled, EventRows
-from footfall.store.clickhouse.sessions import IS_COUNTED, event_sql
+from footfall.store.clickhouse.kinds import IS_COUNTED
+from footfall.store.clickhouse.sessions import event_sql
 
 _COLUMNS = ("cohort", "period", "visitors", "last")
 _SIZE = -1

@@ -7,19 +7,16 @@ it begins with its first other event, and without one it is none. Where sessions
 """
 # ruff: noqa: S608 - what is put together here are constants, numbers and placeholders
 
+import re
 from collections.abc import Sequence
 
-from footfall.event import ENGAGEMENT, PAGEVIEW
 from footfall.query.query import FIELDS, SESSION_GAP_MS, AnyDimension, Dimension, Filter, Goals, HasDone, Scope, Taken
 from footfall.store.clickhouse import kept
 from footfall.store.clickhouse.conditions import Values, condition
+from footfall.store.clickhouse.kinds import IS_COUNTED, IS_ENGAGEMENT, IS_OTHER, IS_PAGEVIEW
 from footfall.store.clickhouse.spans import Cover
 
 AT_MS = "toUnixTimestamp64Milli(occurred_at)"
-IS_PAGEVIEW = f"name = '{PAGEVIEW}'"
-IS_ENGAGEMENT = f"(name = '{ENGAGEMENT}' AND NOT interactive)"
-IS_COUNTED = f"NOT {IS_ENGAGEMENT}"
-_IS_OTHER = f"name != '{PAGEVIEW}' AND interactive"
 _IN_ORDER = f"bitOr(bitShiftLeft(toUInt256({AT_MS}), 128), toUInt256(reinterpretAsUInt128(reverse(id))))"
 """Time and id as one number, for the engine takes three times as long to compare the two as a tuple."""
 # No two events further apart than a gap, and no report of engagement before anything else.
@@ -50,15 +47,17 @@ class Sessions:
         self._columns: list[str] = []
         self._carried: set[str] = set()
         self._selected: dict[str, tuple[str, str, str | None]] = {}
+        self._needed: list[str] = []
+        """What a kept session has to meet; it is asked of few columns, before the others are read."""
         self._needs_id = False
         self._has_next = False
         self._pageview = self._flag(IS_PAGEVIEW)
         self.is_pageview = self.of("e", self._pageview)
         self._counted = self._flag(IS_COUNTED)
         self.is_counted = self.of("e", self._counted)
-        other = self._flag(_IS_OTHER)
+        other = self._flag(IS_OTHER)
         self._count(IS_PAGEVIEW, self._pageview, name="pageviews", kept_as="pageviews")
-        self._count(_IS_OTHER, other, name="others", kept_as="others")
+        self._count(IS_OTHER, other, name="others", kept_as="others")
 
     def of(self, event: str, carried: tuple[str, int]) -> str:
         """What is *carried* of the event that is called *event*."""
@@ -136,8 +135,9 @@ class Sessions:
         return self._count(IS_COUNTED, self._counted, kept_as="counted")
 
     def counted_that_meet(self, event_condition: Filter) -> str:
-        """The column with how many of those meet the condition."""
+        """The column with how many of those meet the condition; sessions without one may be left out."""
         met = event_sql(event_condition, self._values)
+        self._needed.append(kept.exists(met))
         return self._count(f"{IS_COUNTED} AND {met}", self._counted, self._flag(met))
 
     def next_view_ms(self) -> str:
@@ -184,9 +184,29 @@ class Sessions:
         """
         if self._cover is None or not self._is_kept(with_events=with_events):
             return self._made(self._where, "", with_events=with_events)
-        near = f"{self._where} AND {kept.is_near(self._cover)}"
-        made = self._made(near, kept.begins(self._cover), with_events=with_events, are_few=self._cover.is_nearly_all)
+        made = self._made_beside(self._cover, with_events=with_events)
         return f"{self._from_kept(self._cover, only, with_events=with_events)} UNION ALL {made}"
+
+    def kept_once(self, field: str, met: str, only: str) -> tuple[str, str] | None:
+        """Kept sessions, each once for every value of *field* in its events that meet *met*; and the others, as `sql`
+        gives them with events. None where sessions of both kinds are to be had together only.
+
+        The value is what `carry` says of *field*. *only*: as for `sql`.
+        """
+        if self._cover is None or not self._is_kept(with_events=True):
+            return None
+        flags, columns = self._of_kept_event()
+        of_event = {f"e_flag{i}": sql for i, sql in enumerate(flags)} | {
+            f"e_column{i}": sql for i, sql in enumerate(columns)
+        }
+        met = re.sub(r"\be_(?:flag|column)\d+\b", lambda found: of_event[found[0]], met)
+        rows = self._kept_rows(self._cover, only, kept.arrays([*flags, *columns]))
+        names = "".join(f", {name}" for name, _, _ in self._selected.values())
+        once = (
+            f"SELECT visitor_id, started_ms, duration_ms{names}, {self.carry(field)} FROM ({rows}) "
+            f"ARRAY JOIN {kept.different(field, met)} AS {self.carry(field)}"
+        )
+        return once, self._made_beside(self._cover, with_events=True)
 
     def runs(self, where: str) -> str:
         """Without a shorter way, and with begun_ms, when the run began that the session is of; for what is kept."""
@@ -196,22 +216,35 @@ class Sessions:
         """Do the rows of kept sessions know all that is asked?"""
         if self._has_next or any(of_kept is None for _, _, of_kept in self._selected.values()):
             return False
-        return not with_events or all(map(kept.is_known, {*self._flags, *self._carried}))
+        return not with_events or None not in map(kept.of_event, {*self._flags, *self._carried})
+
+    def _made_beside(self, cover: Cover, *, with_events: bool) -> str:
+        """The sessions that *cover* lacks."""
+        near = f"{self._where} AND {kept.is_near(cover)}"
+        return self._made(near, kept.begins(cover), with_events=with_events, are_few=cover.is_nearly_all)
+
+    def _kept_rows(self, cover: Cover, only: str, arrays: str = "") -> str:
+        """Kept sessions that meet *only*, with what is asked of each."""
+        named = "".join(f", {of_kept} AS {name}" for name, _, of_kept in self._selected.values())
+        where = " AND ".join([kept.is_used(cover), *self._needed])
+        rows = f"SELECT {kept.FACTS}{named}{arrays} FROM {kept.TABLE} WHERE {where}"
+        return f"SELECT * FROM ({rows}) WHERE {only}"
 
     def _from_kept(self, cover: Cover, only: str, *, with_events: bool) -> str:
-        named = "".join(f", {of_kept} AS {name}" for name, _, of_kept in self._selected.values())
         if not with_events:
-            sessions = f"SELECT {kept.FACTS}{named} FROM {kept.TABLE} WHERE {kept.is_used(cover)}"
-            return f"SELECT * FROM ({sessions}) WHERE {only}"
-        asked = [*self._flags, *self._carried]
+            return self._kept_rows(cover, only)
+        flags, columns = self._of_kept_event()
         names = "".join(f", {name}" for name, _, _ in self._selected.values())
-        flags = [f"toUInt8({sql})" for sql in self._flags]
-        columns = [sql if sql in self._carried else "''" for sql in self._columns]
-        sessions = f"SELECT {kept.FACTS}{named}{kept.arrays(asked)} FROM {kept.TABLE} WHERE {kept.is_used(cover)}"
         return (
             f"SELECT visitor_id, started_ms, duration_ms{names}, {_event('started_ms + offset_ms', flags, columns)} "
-            f"FROM (SELECT * FROM ({sessions}) WHERE {only}) {kept.array_join(asked)}"
+            f"FROM ({self._kept_rows(cover, only, kept.arrays([*flags, *columns]))}) "
+            f"{kept.array_join([*flags, *columns])}"
         )
+
+    def _of_kept_event(self) -> tuple[list[str], list[str]]:
+        """Flags and columns of an event of a kept session; what is asked of its session alone is no column."""
+        flags = [f"toUInt8({kept.of_event(sql)})" for sql in self._flags]
+        return flags, [kept.of_event(sql) or "''" if sql in self._carried else "''" for sql in self._columns]
 
     def _made(self, where: str, begins: str, *, with_events: bool, are_few: bool = False) -> str:
         """The sessions of the events that meet *where*; *begins*: of runs only whose `begun_ms` and visitor meet it."""
